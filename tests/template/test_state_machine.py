@@ -1,0 +1,168 @@
+"""The state machine's definition, as it stands in the packaged template."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LIMITS = ["States.DataLimitExceeded", "States.Runtime"]
+# The errors after which the function certainly did not run.
+DID_NOT_RUN = {"Lambda.TooManyRequestsException"}
+
+
+@pytest.fixture(scope="module")
+def definition(package: Any) -> dict[str, Any]:
+    found: dict[str, Any] = package.state_machine()
+    return found
+
+
+@pytest.fixture(scope="module")
+def tasks(definition: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in definition["States"].items() if v["Type"] == "Task"}
+
+
+def test_the_validator_of_the_plugin_accepts_it(definition: dict[str, Any]) -> None:
+    program = (
+        "const {isValid, errorsText} = require('asl-validator')(JSON.parse(process.argv[1]));"
+        "if (!isValid) { console.error(errorsText()); process.exit(1); }"
+    )
+    done = subprocess.run(
+        ["node", "-e", program, json.dumps(definition)],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_it_is_standard_and_logs_errors_without_data(package: Any) -> None:
+    machine = package.properties("OperationLog")
+    assert machine["StateMachineType"] == "STANDARD"
+    assert machine["TracingConfiguration"] == {"Enabled": True}
+    logging = machine["LoggingConfiguration"]
+    assert (logging["Level"], logging["IncludeExecutionData"]) == ("ERROR", False)
+    assert len(logging["Destinations"]) == 1
+
+
+def test_it_has_the_five_states(definition: dict[str, Any]) -> None:
+    assert list(definition["States"]) == [
+        "RecordOperation",
+        "NotifyUser",
+        "ReportFailure",
+        "ReportFailureWithoutEvent",
+        "Failed",
+    ]
+
+
+def test_each_task_is_explicit(tasks: dict[str, Any]) -> None:
+    for task in tasks.values():
+        assert {"TimeoutSeconds", "Retry", "Catch"} <= set(task)
+        for retrier in task["Retry"]:
+            assert {"IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds"} <= set(
+                retrier
+            )
+            assert retrier["JitterStrategy"] == "FULL"
+
+
+def test_each_step_waits_as_long_as_its_function_may_run(
+    package: Any, tasks: dict[str, Any]
+) -> None:
+    functions = package.of_type("AWS::Lambda::Function").values()
+    timeouts = {function["FunctionName"]: function["Timeout"] for function in functions}
+    steps = [task for task in tasks.values() if ":lambda:" in task["Resource"]]
+    assert len(steps) == 2
+    for task in steps:
+        prefix = "arn:aws:lambda:us-east-1:123456789012:function:"
+        assert task["TimeoutSeconds"] == timeouts[task["Resource"].removeprefix(prefix)]
+
+
+def test_each_step_knows_its_execution_and_retry_count(tasks: dict[str, Any]) -> None:
+    for name in ("RecordOperation", "NotifyUser"):
+        parameters = tasks[name]["Parameters"]
+        assert parameters["execution_name.$"] == "$$.Execution.Name"
+        assert parameters["retry_count.$"] == "$$.State.RetryCount"
+        assert tasks[name]["ResultPath"].startswith("$.")  # the event stays
+
+
+def test_record_operation_is_retried_but_not_for_a_bad_message(tasks: dict[str, Any]) -> None:
+    [retrier] = tasks["RecordOperation"]["Retry"]
+    assert set(retrier["ErrorEquals"]) == {
+        "States.Timeout",
+        "Sandbox.Timedout",
+        "Runtime.ExitError",
+        "Lambda.Unknown",
+        "Lambda.TooManyRequestsException",
+        "Lambda.ServiceException",
+        "Lambda.AWSLambdaException",
+        "Lambda.SdkClientException",
+        "Lambda.ClientExecutionTimeoutException",
+        "TableUnavailable",
+        "MissingVariable",
+    }
+
+
+def test_notify_user_is_retried_only_where_it_did_not_run(tasks: dict[str, Any]) -> None:
+    errors = {error for r in tasks["NotifyUser"]["Retry"] for error in r["ErrorEquals"]}
+    assert errors == DID_NOT_RUN
+
+
+def test_each_error_that_a_retrier_names_is_known(tasks: dict[str, Any]) -> None:
+    source = (ROOT / "handlers" / "record_operation.py").read_text()
+    for error in tasks["RecordOperation"]["Retry"][0]["ErrorEquals"]:
+        assert "." in error or f"class {error}(Exception)" in source
+
+
+@pytest.mark.parametrize(
+    ("state", "then"),
+    [
+        ("RecordOperation", "ReportFailure"),
+        ("NotifyUser", "ReportFailure"),
+        ("ReportFailure", "ReportFailureWithoutEvent"),
+        ("ReportFailureWithoutEvent", "Failed"),
+    ],
+)
+def test_each_error_leads_to_the_failure_queue(
+    tasks: dict[str, Any], state: str, then: str
+) -> None:
+    limits, others = tasks[state]["Catch"]
+    # States.ALL does not match these two, so they have a catcher of their own.
+    assert limits["ErrorEquals"] == LIMITS
+    assert others["ErrorEquals"] == ["States.ALL"]
+    assert (limits["Next"], others["Next"]) == (then, then)
+
+
+def test_the_error_replaces_the_data(tasks: dict[str, Any]) -> None:
+    for name in ("RecordOperation", "NotifyUser"):
+        assert [catcher["ResultPath"] for catcher in tasks[name]["Catch"]] == ["$", "$"]
+
+
+def test_reports_go_to_the_failure_queue_and_keep_the_first_error(tasks: dict[str, Any]) -> None:
+    for name in ("ReportFailure", "ReportFailureWithoutEvent"):
+        task = tasks[name]
+        assert task["Resource"] == "arn:aws:states:::sqs:sendMessage"
+        assert task["Parameters"]["QueueUrl"] == "<FailureQueue>"
+        assert task["ResultPath"] is None
+        assert task["Next"] == "Failed"
+        assert all(catcher["ResultPath"] == "$.report" for catcher in task["Catch"])
+        body = task["Parameters"]["MessageBody"]
+        assert (body["error.$"], body["cause.$"]) == ("$.Error", "$.Cause")
+        assert body["execution_name.$"] == "$$.Execution.Name"
+        assert body["execution_arn.$"] == "$$.Execution.Id"
+    assert tasks["ReportFailure"]["Parameters"]["MessageBody"]["event.$"] == "$$.Execution.Input"
+
+
+def test_failed_ends_with_the_first_error_and_cause(definition: dict[str, Any]) -> None:
+    assert definition["States"]["Failed"] == {
+        "Type": "Fail",
+        "ErrorPath": "$.Error",
+        "CausePath": "$.Cause",
+    }
+
+
+def test_nothing_ends_an_execution_past_its_catchers(definition: dict[str, Any]) -> None:
+    assert "TimeoutSeconds" not in definition
