@@ -1,0 +1,93 @@
+"""A local cloud in a process of its own, as a user starts it: moto's state is one for a process,
+and the handlers' tests need it for themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from json import dumps
+from pathlib import Path
+from typing import IO, TypeVar
+
+import pytest
+
+from startonce.aws import Aws
+from startonce.local.control_api import FAULTS_PATH
+
+REPOSITORY = Path(__file__).parent.parent
+SPEED = 60
+T = TypeVar("T")
+
+
+@dataclass
+class CloudProcess:
+    """A running ``startonce up``."""
+
+    process: subprocess.Popen[str]
+    endpoint: str
+
+    @property
+    def aws(self) -> Aws:
+        return Aws(self.endpoint)
+
+    def add_fault(self, function: str, kind: str, after: bool = False, times: int = 1) -> None:
+        body = dumps({"function": function, "kind": kind, "after": after, "times": times})
+        request = urllib.request.Request(
+            self.endpoint + FAULTS_PATH, data=body.encode(), method="POST"
+        )
+        urllib.request.urlopen(request, timeout=10).close()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+
+def start_cloud(*options: str) -> CloudProcess:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "startonce", "up", "--port", "0", *options],
+        cwd=REPOSITORY,
+        env={**os.environ, "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return CloudProcess(process, _endpoint(process.stdout))
+
+
+def _endpoint(output: IO[str]) -> str:
+    for line in output:
+        if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+            return found[0]
+    raise AssertionError("the local cloud did not say where it listens")
+
+
+@pytest.fixture(scope="session")
+def cloud() -> Iterator[CloudProcess]:
+    running = start_cloud("--speed", str(SPEED))
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def aws(cloud: CloudProcess) -> Aws:
+    return cloud.aws
+
+
+def wait_for(look: Callable[[], T], seconds: float = 30, what: str = "the condition") -> T:
+    """The first true answer of ``look``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = look()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come true in {seconds} s; last: {answer!r}")
+        time.sleep(0.05)
