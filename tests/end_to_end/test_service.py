@@ -1,0 +1,153 @@
+"""The deployed service keeps its promise: one event, one execution, and none lost."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import pytest
+
+from startonce.deploy import STAGE
+from tests.conftest import wait_for
+from tests.end_to_end.conftest import Service, all_messages
+
+
+def operation(**changes: object) -> dict[str, object]:
+    return {
+        "user_id": f"user-{uuid.uuid4().hex[:8]}",
+        "operation": "signed_in",
+        "occurred_at": "2026-11-23T10:00:00Z",
+        **changes,
+    }
+
+
+def test_one_message_is_one_execution_one_record_one_notification(service: Service) -> None:
+    message = operation(details={"city": "Zürich"})
+    trace = service.end(service.publish(message))
+    [attempt] = trace.attempts
+    [execution] = trace.executions
+    assert attempt.outcome == "started"
+    assert execution.name == attempt.request_id
+    assert execution.status == "SUCCEEDED"
+    assert [(step.name, step.tries) for step in execution.steps] == [
+        ("RecordOperation", 1),
+        ("NotifyUser", 1),
+    ]
+    record = service.aws.client("dynamodb").get_item(
+        TableName=service.stack.table_name, Key={"execution_name": {"S": execution.name}}
+    )["Item"]
+    assert record["user_id"] == {"S": message["user_id"]}
+    assert record["details"] == {"S": '{"city":"Zürich"}'}
+    assert service.notifications(execution.name) == 1
+    assert service.failures(execution.name) == []
+
+
+def test_the_execution_s_input_is_the_event_untouched(service: Service) -> None:
+    message_id = service.publish(operation(details="ä\U0001f600"))
+    [execution] = service.end(message_id).executions
+    arn = service.stack.state_machine_arn.replace(":stateMachine:", ":execution:")
+    text = service.aws.client("stepfunctions").describe_execution(
+        executionArn=f"{arn}:{execution.name}"
+    )["input"]
+    assert "ä\U0001f600" in text
+    sns = json.loads(text)["Records"][0]["Sns"]
+    assert (sns["MessageId"], sns["TopicArn"]) == (message_id, service.stack.topic_arn)
+
+
+@pytest.mark.parametrize("kind", ["exception", "timeout", "memory", "exit"])
+def test_an_attempt_that_fails_after_it_started_the_execution_starts_no_second_one(
+    service: Service, kind: str
+) -> None:
+    service.cloud.add_fault(service.stack.invoker, kind, after=True)
+    trace = service.end(service.publish(operation()), attempts=2)
+    assert [attempt.outcome for attempt in trace.attempts] == ["started", "already_started"]
+    assert [attempt.status for attempt in trace.attempts][1] == "success"
+    [execution] = trace.executions
+    assert execution.status == "SUCCEEDED"
+    assert trace.records == 1
+    assert service.notifications(execution.name) == 1
+
+
+def test_an_attempt_that_fails_before_it_started_the_execution_is_made_up_for(
+    service: Service,
+) -> None:
+    service.cloud.add_fault(service.stack.invoker, "exception")
+    message_id = service.publish(operation())
+    trace = service.end(message_id)
+    [execution] = trace.executions
+    assert execution.status == "SUCCEEDED"
+    assert service.notifications(execution.name) == 1
+
+
+def test_a_malformed_message_is_in_the_failure_queue_with_its_reason(service: Service) -> None:
+    text = json.dumps({"user_id": "no operation"})
+    trace = service.end(service.publish(text))
+    [execution] = trace.executions
+    assert (execution.status, execution.error) == ("FAILED", "InvalidOperation")
+    assert [(step.name, step.tries) for step in execution.steps] == [
+        ("RecordOperation", 1),
+        ("ReportFailure", 1),
+        ("Failed", 0),
+    ]
+    [failure] = service.failures(execution.name)
+    assert failure["error"] == "InvalidOperation"
+    assert "operation" in json.loads(failure["cause"])["errorMessage"]
+    assert failure["event"]["Records"][0]["Sns"]["Message"] == text
+    assert failure["execution_arn"].endswith(f":{execution.name}")
+    assert trace.records == 0
+    assert service.notifications(execution.name) == 0
+
+
+def test_an_event_whose_attempts_all_fail_is_in_the_failure_queue(service: Service) -> None:
+    service.cloud.add_fault(service.stack.invoker, "exception", times=3)
+    message_id = service.publish(operation())
+
+    def record() -> dict[str, object] | None:
+        for message in all_messages(service.aws, service.stack.failure_queue_url):
+            body: dict[str, object] = json.loads(message["Body"])
+            if message_id in message["Body"] and "requestContext" in body:
+                return body
+        return None
+
+    found = wait_for(record, what="the destination's record")
+    assert found is not None
+    context = found["requestContext"]
+    assert isinstance(context, dict)
+    assert context["condition"] == "RetriesExhausted"
+    assert context["approximateInvokeCount"] == 3
+    assert service.trace(message_id).executions == []
+
+
+def test_a_step_that_runs_out_of_memory_is_retried_and_leaves_one_record(service: Service) -> None:
+    service.cloud.add_fault(f"{service.stack.name}-recordOperation", "memory", after=True)
+    trace = service.end(service.publish(operation()))
+    [execution] = trace.executions
+    assert execution.status == "SUCCEEDED"
+    assert [(step.name, step.tries) for step in execution.steps] == [
+        ("RecordOperation", 2),
+        ("NotifyUser", 1),
+    ]
+    assert trace.records == 1
+
+
+def test_a_notification_that_may_be_out_is_not_sent_again(service: Service) -> None:
+    service.cloud.add_fault(f"{service.stack.name}-notifyUser", "exit", after=True)
+    trace = service.end(service.publish(operation()))
+    [execution] = trace.executions
+    assert (execution.status, execution.error) == ("FAILED", "Runtime.ExitError")
+    assert service.notifications(execution.name) == 1
+    assert [failure["error"] for failure in service.failures(execution.name)] == [
+        "Runtime.ExitError"
+    ]
+
+
+def test_every_function_has_its_variable(service: Service) -> None:
+    client = service.aws.client("lambda")
+    for function, variable in (
+        ("invoker", "CF_OperationLog"),
+        ("recordOperation", "CF_OperationsTable"),
+        ("notifyUser", "CF_NotificationTopic"),
+    ):
+        name = f"startonce-{STAGE}-{function}"
+        configuration = client.get_function_configuration(FunctionName=name)
+        assert list(configuration["Environment"]["Variables"]) == [variable]
