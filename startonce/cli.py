@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -16,9 +17,15 @@ from rich.console import Console
 from startonce.aws import LOCAL_REGION, Aws
 from startonce.demo import Demo, Story, scenarios
 from startonce.deploy import STAGE, DeployError, deploy, find_service
-from startonce.local.server import DEFAULT_PORT, LocalCloud, PortTakenError
+from startonce.local.faults import KINDS, Fault, parse
+from startonce.local.http_server import DEFAULT_PORT, PortTakenError, bind, endpoint_of
+from startonce.local.loading import local_cloud
 from startonce.report import describe, progress_line
 from startonce.stack import Stack, StackNotFoundError, find_stack
+from startonce.watch import watch_handlers
+
+if TYPE_CHECKING:
+    from startonce.local.server import LocalCloud
 
 _console = Console(highlight=False)
 
@@ -44,14 +51,41 @@ def main() -> None:
     "--port", default=DEFAULT_PORT, show_default=True, help="Of 127.0.0.1; 0 takes a free one."
 )
 @click.option("--speed", default=1.0, show_default=True, help="Make every wait N times shorter.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="FUNCTION:KIND[-after][:N]",
+    help="Make the next N attempts of a function fail, such as invoker:exception-after:2. Kinds: "
+    + ", ".join(KINDS)
+    + ".",
+)
+@click.option("--watch", is_flag=True, help="Run changed handlers without a new deployment.")
 @click.option("--deploy", "with_service", is_flag=True, help="Deploy the service into it first.")
-def up(port: int, speed: float, with_service: bool) -> None:
+@click.option("--no-iam", is_flag=True, help="Let every role do everything.")
+def up(
+    port: int,
+    speed: float,
+    faults: tuple[str, ...],
+    watch: bool,
+    with_service: bool,
+    no_iam: bool,
+) -> None:
     """Run the local cloud until you stop it."""
-    with _errors_in_one_line(), _cloud(port, speed) as cloud:
-        stack = _deployed(cloud, Aws(cloud.endpoint)) if with_service else None
-        _console.print(_what_to_try(cloud.endpoint, stack), soft_wrap=True)
+    asked = [_parsed_fault(text) for text in faults]
+
+    def say(endpoint: str, stack: Stack | None = None) -> None:
+        if with_service == (stack is not None):
+            _console.print(_what_to_try(endpoint, stack), soft_wrap=True)
+
+    with _errors_in_one_line(), _cloud(port, speed, not no_iam, when_bound=say) as cloud:
+        for function, fault, times in asked:
+            cloud.faults.add(function, fault, times)
+        if with_service:
+            say(cloud.endpoint, _deployed(cloud, Aws(cloud.endpoint)))
         try:
-            threading.Event().wait()
+            with _watching(cloud) if watch else nullcontext():
+                threading.Event().wait()
         except _Interrupted:
             _console.print("stopped")
 
@@ -116,19 +150,52 @@ AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
 
 
 @contextmanager
-def _cloud(port: int, speed: float) -> Iterator[LocalCloud]:
-    """A local cloud that stops cleanly on SIGINT and SIGTERM."""
+def _cloud(
+    port: int,
+    speed: float,
+    iam: bool = True,
+    when_bound: Callable[[str], None] = lambda endpoint: None,
+) -> Iterator[LocalCloud]:
+    """A local cloud that stops cleanly on SIGINT and SIGTERM.
+
+    Args:
+        when_bound: is told the endpoint as soon as it takes connections; it answers them a second
+            later, when moto is loaded, so that what comes next need not wait for that.
+    """
     if speed <= 0:
         raise click.BadParameter(f"must be more than 0, not {speed:g}", param_hint="--speed")
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, _interrupt)
-    with LocalCloud(port, speed) as cloud:
+    listening = bind(port)
+    when_bound(endpoint_of(listening))
+    with local_cloud()(speed=speed, iam=iam, listening=listening) as cloud:
         try:
             yield cloud
         finally:
             # A second Ctrl-C must not stop the clean-up half way.
             for signal_number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(signal_number, signal.SIG_IGN)
+
+
+@contextmanager
+def _watching(cloud: LocalCloud) -> Iterator[None]:
+    """Watch on a thread of its own: signals belong to the main one."""
+    stop = threading.Event()
+    arguments = (find_service(Path.cwd()), Aws(cloud.endpoint), _console.print, stop)
+    watcher = threading.Thread(target=watch_handlers, args=arguments, name="watch")
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
+
+
+def _parsed_fault(text: str) -> tuple[str, Fault, int]:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--fault") from None
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:

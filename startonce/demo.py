@@ -6,13 +6,15 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from startonce.aws import Aws
 from startonce.local.faults import Fault
-from startonce.local.server import LocalCloud
 from startonce.stack import Stack
 from startonce.trace import Trace, trace_message
+
+if TYPE_CHECKING:
+    from startonce.local.server import LocalCloud
 
 LOOK_EVERY = 0.1
 PATIENCE = 30.0
@@ -191,10 +193,20 @@ def _subscribed_queue(aws: Aws, topic_arn: str) -> str:
     sqs = aws.client("sqs")
     url = sqs.create_queue(QueueName="startonce-demo-notifications")["QueueUrl"]
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    queue_arn = attributes["Attributes"]["QueueArn"]
+    topic_may_send = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue_arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [topic_may_send]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
     aws.client("sns").subscribe(
         TopicArn=topic_arn,
         Protocol="sqs",
-        Endpoint=attributes["Attributes"]["QueueArn"],
+        Endpoint=queue_arn,
         Attributes={"RawMessageDelivery": "true"},
     )
     return str(url)

@@ -10,7 +10,7 @@ from pathlib import Path
 STAGE = "local"
 
 # The framework looks at a stack every five seconds; the local cloud is done before the first look.
-_LOOK_EVERY_MS = "300"
+_LOOK_EVERY_MS = "100"
 
 
 class DeployError(Exception):

@@ -4,6 +4,7 @@ and the handlers' tests need it for themselves.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -13,7 +14,6 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from json import dumps
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -39,7 +39,7 @@ class CloudProcess:
         return Aws(self.endpoint)
 
     def add_fault(self, function: str, kind: str, after: bool = False, times: int = 1) -> None:
-        body = dumps({"function": function, "kind": kind, "after": after, "times": times})
+        body = f"{function}:{kind}{'-after' if after else ''}:{times}"
         request = urllib.request.Request(
             self.endpoint + FAULTS_PATH, data=body.encode(), method="POST"
         )
@@ -50,12 +50,13 @@ class CloudProcess:
         return self.process.wait(timeout=30)
 
 
-def start_cloud(*options: str) -> CloudProcess:
+def start_cloud(*options: str, errors: IO[str] | None = None) -> CloudProcess:
     process = subprocess.Popen(
         [sys.executable, "-m", "startonce", "up", "--port", "0", *options],
         cwd=REPOSITORY,
         env={**os.environ, "COLUMNS": "200"},
         stdout=subprocess.PIPE,
+        stderr=errors,
         text=True,
     )
     assert process.stdout is not None
@@ -79,6 +80,25 @@ def cloud() -> Iterator[CloudProcess]:
 @pytest.fixture(scope="session")
 def aws(cloud: CloudProcess) -> Aws:
     return cloud.aws
+
+
+def policy(*statements: dict[str, object]) -> str:
+    """A policy document."""
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+def let_topic_send(aws: Aws, queue_url: str, queue_arn: str, topic_arn: str) -> None:
+    """Give a queue the policy that a subscription of it, or its redrive policy, needs."""
+    statement: dict[str, object] = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue_arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+    }
+    aws.client("sqs").set_queue_attributes(
+        QueueUrl=queue_url, Attributes={"Policy": policy(statement)}
+    )
 
 
 def wait_for(look: Callable[[], T], seconds: float = 30, what: str = "the condition") -> T:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from startonce.local.clock import Clock
-from startonce.local.functions import StoppedError, ThrottledError
+from startonce.local.functions import ServiceError, StoppedError, ThrottledError
 from startonce.local.invocation import Invocation, Outcome
 
 PAUSES = (60.0, 120.0)
@@ -60,11 +60,14 @@ class AsynchronousFunction(Protocol):
     def settings(self) -> AsynchronousSettings:
         """As they are now."""
 
+    def is_stopped(self) -> bool:
+        """Whether its reserved concurrency is zero: then its events are given up untried."""
+
     def attempt(self, invocation: Invocation) -> Outcome:
         """Run one attempt.
 
         Raises:
-            ThrottledError, StoppedError, LookupError (the function is gone).
+            ThrottledError, ServiceError, StoppedError, LookupError (the function is gone).
         """
 
     def deliver(self, target: str, body: str, attributes: MessageAttributes) -> None:
@@ -133,9 +136,12 @@ class AsynchronousQueue:
         if self._seconds_left(event) <= 0:
             self._give_up(event, "EventAgeExceeded")
             return
+        if event.function.is_stopped():
+            self._give_up(event, "RetriesExhausted")
+            return
         try:
             event.outcome = event.function.attempt(event.invocation)
-        except ThrottledError:
+        except (ThrottledError, ServiceError):
             pause = min(_FIRST_THROTTLE_PAUSE * 2**event.throttled, _LONGEST_THROTTLE_PAUSE)
             event.throttled += 1
             self._try_later(event, pause)

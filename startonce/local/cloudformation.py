@@ -19,7 +19,11 @@ from moto.utilities.utils import get_partition
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from startonce.local.event_source_mapping import LocalEventSourceMapping
+from startonce.local.iam_roles import ManagedPolicyResource, RoleResource
 from startonce.local.lambda_service import LocalFunction, LocalLambdaBackend
+from startonce.local.s3_notifications import BucketResource
+from startonce.local.sqs_queue import LocalQueue
 from startonce.local.step_functions import LocalStateMachine
 
 HARMLESS = {
@@ -257,6 +261,11 @@ def install_types() -> None:
     types.pop(_Attached.TYPE, None)
     for model in (EventInvokeConfig, Subscription, TopicPolicy, QueuePolicy, BucketPolicy, Alarm):
         types[model.TYPE] = model
+    types["AWS::IAM::ManagedPolicy"] = ManagedPolicyResource  # type: ignore[type-abstract]
+    types["AWS::IAM::Role"] = RoleResource  # type: ignore[type-abstract]
+    types["AWS::S3::Bucket"] = BucketResource  # type: ignore[type-abstract]
+    types["AWS::SQS::Queue"] = LocalQueue  # type: ignore[type-abstract]
+    types["AWS::Lambda::EventSourceMapping"] = LocalEventSourceMapping  # type: ignore[type-abstract]
     types["AWS::Lambda::Function"] = LocalFunction  # type: ignore[type-abstract]
     types["AWS::StepFunctions::StateMachine"] = LocalStateMachine  # type: ignore[type-abstract]
 

@@ -1,18 +1,20 @@
-"""The local cloud's own door, beside AWS's: faults on purpose, from any process.
+"""The local cloud's own doors, beside AWS's: faults on purpose, and functions' zips.
 
-``POST /_startonce/faults`` with ``{"function": name, "kind": kind, "after": bool, "times": N}``.
-AWS has nothing like it, so its path cannot meet one of AWS's.
+``POST /_startonce/faults`` with ``FUNCTION:KIND[-after][:N]``, as ``startonce up --fault`` has it.
+``GET /_startonce/code/REGION/FUNCTION/VERSION`` is what GetFunction's ``Code.Location`` names.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from moto.awslambda.exceptions import UnknownFunctionException
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from werkzeug.wrappers import Request, Response
 
-from startonce.local.faults import Fault, Faults
+from startonce.local.faults import Faults, parse
+from startonce.local.lambda_service import CODE_PATH, LocalLambdaBackend
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -32,14 +34,32 @@ class ControlApi:
         self._faults = faults
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Take faults, or pass the request on."""
-        if environ.get("PATH_INFO") != FAULTS_PATH:
+        """Answer what is ours, or pass the request on."""
+        path = environ.get("PATH_INFO", "")
+        if path == FAULTS_PATH:
+            response = self._take_fault(Request(environ))
+        elif path.startswith(f"{CODE_PATH}/"):
+            response = _code(path.removeprefix(f"{CODE_PATH}/"))
+        else:
             return self._others(environ, start_response)
-        try:
-            asked = json.loads(Request(environ).get_data())
-            fault = Fault(asked["kind"], bool(asked.get("after", False)))
-            self._faults.add(asked["function"], fault, int(asked.get("times", 1)))
-            response = Response(status=204)
-        except (ValueError, KeyError, TypeError) as error:
-            response = Response(f"no such fault: {error}\n", status=400)
         return response(environ, start_response)
+
+    def _take_fault(self, request: Request) -> Response:
+        try:
+            self._faults.add(*parse(request.get_data(as_text=True).strip()))
+        except ValueError as error:
+            return Response(f"{error}\n", status=400)
+        return Response(status=204)
+
+
+def _code(path: str) -> Response:
+    match path.split("/"):
+        case [region, name, version]:
+            backend = LocalLambdaBackend.of(DEFAULT_ACCOUNT_ID, region)
+        case _:
+            return Response("REGION/FUNCTION/VERSION is needed\n", status=400)
+    try:
+        function = backend.get_function(name, version)
+    except UnknownFunctionException as error:
+        return Response(f"{error.message}\n", status=404)
+    return Response(function.code_bytes, content_type="application/zip")

@@ -1,13 +1,26 @@
-"""The execution environments of one function: few, reused, one event at a time."""
+"""The execution environments of one function: few, reused, one event at a time.
+
+On AWS a burst gets as many environments as it has events; here it would get as many processes. So
+there is a limit, and events wait in their order. But a function that calls itself, or one that all
+callers of another wait for, must not wait for ever: where nothing has moved for a while, one more
+environment is started.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
 from startonce.local.execution_environment import ExecutionEnvironment
 from startonce.local.function_spec import FunctionSpec
+
+PATIENCE = 1.0
+"""Seconds without any movement after which an event gets an environment past the limit."""
+
+LARGEST = 50
+"""How many environments a function may have even so."""
 
 
 class PoolClosedError(Exception):
@@ -15,7 +28,7 @@ class PoolClosedError(Exception):
 
 
 class EnvironmentPool:
-    """At most ``limit`` environments at a time; who comes first is served first.
+    """About ``limit`` environments at a time; who comes first is served first.
 
     Args:
         start: makes a cold environment.
@@ -30,6 +43,7 @@ class EnvironmentPool:
         self._starting = 0
         self._waiting: deque[object] = deque()
         self._closed = False
+        self._moved_at = time.monotonic()
 
     @property
     def concurrency(self) -> int:
@@ -46,8 +60,10 @@ class EnvironmentPool:
         with self._changed:
             ticket = object()
             self._waiting.append(ticket)
-            self._changed.wait_for(lambda: self._closed or self._is_turn_of(ticket))
+            while not (self._closed or self._is_turn_of(ticket)):
+                self._changed.wait(PATIENCE)
             self._waiting.remove(ticket)
+            self._moved_at = time.monotonic()
             if self._closed:
                 raise PoolClosedError
             outdated = self._take_outdated(spec)
@@ -65,6 +81,7 @@ class EnvironmentPool:
         """Give an environment back; a spent one is forgotten."""
         with self._changed:
             self._busy.discard(environment)
+            self._moved_at = time.monotonic()
             keep = not environment.spent and not self._closed
             if keep:
                 self._idle.append(environment)
@@ -85,8 +102,11 @@ class EnvironmentPool:
             environment.kill()
 
     def _is_turn_of(self, ticket: object) -> bool:
+        if self._waiting[0] is not ticket:
+            return False
         occupied = len(self._busy) + self._starting
-        return self._waiting[0] is ticket and occupied < self._limit
+        is_stuck = time.monotonic() - self._moved_at >= PATIENCE
+        return occupied < self._limit or (is_stuck and occupied < LARGEST)
 
     def _take_outdated(self, spec: FunctionSpec) -> list[ExecutionEnvironment]:
         """Remove idle environments of another code or configuration: they are never used again."""

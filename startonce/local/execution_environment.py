@@ -13,13 +13,16 @@ import signal
 import time
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
+
+import awslambdaric
 
 from startonce.local.faults import Fault
+from startonce.local.forked_worker import WorkerTemplate
 from startonce.local.function_log import FunctionLog, LogSink, Measurements, Status
 from startonce.local.function_spec import FunctionSpec
 from startonce.local.invocation import Invocation, Outcome
 from startonce.local.log_frames import FrameReader, LineReader
-from startonce.local.reaper import Reaper
 from startonce.local.runtime_api import Answer, NextInvocation, RuntimeApi
 from startonce.local.worker import Worker
 
@@ -37,6 +40,7 @@ class ExecutionEnvironment:
         task_root: the folder with the function's unpacked code.
         endpoint: URL of the local cloud, for the handler's own calls.
         credentials: the variables with which the handler signs its calls.
+        template: see :class:`Worker`.
     """
 
     def __init__(
@@ -46,14 +50,14 @@ class ExecutionEnvironment:
         endpoint: str,
         credentials: dict[str, str],
         sink: LogSink,
-        reaper: Reaper,
+        template: WorkerTemplate | None = None,
     ) -> None:
         self.spec = spec
         self.spent = False
         self._task_root = task_root
         self._endpoint = endpoint
         self._credentials = credentials
-        self._reaper = reaper
+        self._template = template
         self._stream = _stream_name(spec.version)
         self._log = FunctionLog(spec, self._stream, sink)
         self._max_memory = 0
@@ -98,9 +102,8 @@ class ExecutionEnvironment:
 
     def _start_worker(self) -> None:
         self._api = RuntimeApi()
-        self._worker = Worker(
-            self.spec.handler, self._task_root, self._environment_variables(), self._reaper
-        )
+        variables = self._environment_variables()
+        self._worker = Worker(self.spec.handler, self._task_root, variables, self._template)
         self._lines = LineReader(self._worker.output)
         self._frames = FrameReader(self._worker.telemetry)
         self._started = time.monotonic()
@@ -132,13 +135,14 @@ class ExecutionEnvironment:
             NextInvocation(
                 request_id=invocation.request_id,
                 event=invocation.event,
-                function_arn=self.spec.arn,
+                function_arn=invocation.function_arn,
                 deadline=int((time.time() + self.spec.timeout) * 1000),
                 trace_id=invocation.trace_id,
+                client_context=invocation.client_context,
             )
         )
         answer = self._wait(deadline)
-        if answer is not None and fault is not None:
+        if answer is not None and fault is not None and fault.kind != "service-error":
             return self._injected(fault, deadline)
         if answer is None:
             return self._ending_without_answer()
@@ -151,6 +155,7 @@ class ExecutionEnvironment:
             if answer is not None:
                 return answer
             self._collect_output()
+            self._log.send()
             if self._look_at_memory() > self.spec.memory_size or self._worker.exit_code is not None:
                 # The answer may have come between the last look and the exit.
                 return self._api.receive(0)
@@ -204,6 +209,7 @@ class ExecutionEnvironment:
             "AWS_LAMBDA_RUNTIME_API": self._api.address,
             "AWS_REGION": spec.region,
             "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+            "LAMBDA_RUNTIME_DIR": str(Path(awslambdaric.__file__).parent.parent),
             "LAMBDA_TASK_ROOT": self._task_root,
             "LANG": "en_US.UTF-8",
             "PATH": os.environ.get("PATH", os.defpath),

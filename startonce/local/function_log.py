@@ -52,6 +52,7 @@ class FunctionLog:
         self._stream = stream
         self._sink = sink
         self._tail: list[str] = []
+        self._unsent: list[tuple[int, str]] = []
 
     def start(self, request_id: str) -> None:
         """An attempt begins: forget the tail of the one before."""
@@ -65,6 +66,7 @@ class FunctionLog:
         """An attempt is over; ``error`` is the platform's own message, where there is one."""
         if self._is_json:
             self._platform("platform.report", self._report_record(request_id, status, measured))
+            self.send()
             return
         if error and status == "timeout":
             moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -72,14 +74,19 @@ class FunctionLog:
         self.write([f"END RequestId: {request_id}", self._report_line(request_id, measured)])
         if error and status == "error":
             self.write([f"RequestId: {request_id} {error}"])
+        self.send()
 
     def write(self, lines: Sequence[str]) -> None:
-        """Append lines as they are."""
-        if not lines:
-            return
-        self._tail.extend(lines)
+        """Append lines as they are; they can be read once they are sent."""
         now = int(time.time() * 1000)
-        self._sink.put(self._spec, self._stream, [(now, line) for line in lines])
+        self._tail.extend(lines)
+        self._unsent.extend((now, line) for line in lines)
+
+    def send(self) -> None:
+        """Hand over what was written: at the end of an attempt, and now and then before."""
+        if self._unsent:
+            self._sink.put(self._spec, self._stream, self._unsent)
+            self._unsent = []
 
     def tail(self) -> bytes:
         """The last 4 KB of this attempt's lines."""

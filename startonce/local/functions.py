@@ -6,15 +6,16 @@ It knows nothing of moto or HTTP: :mod:`startonce.local.lambda_service` brings f
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from startonce.local.code_store import CodeStore
 from startonce.local.environment_pool import EnvironmentPool, PoolClosedError
 from startonce.local.execution_environment import ExecutionEnvironment
-from startonce.local.faults import Faults
+from startonce.local.faults import Fault, Faults
+from startonce.local.forked_worker import WorkerTemplate, is_supported
 from startonce.local.function_log import LogSink
 from startonce.local.function_spec import FunctionSpec
 from startonce.local.invocation import Invocation, Outcome
@@ -31,6 +32,10 @@ class ThrottledError(Exception):
     """The function is at its reserved concurrency, so it did not run."""
 
 
+class ServiceError(Exception):
+    """A fault of the service itself: the function may have run or not, and its answer is lost."""
+
+
 class StoppedError(Exception):
     """The function was deleted, or the local cloud stops: the attempt has no outcome."""
 
@@ -43,16 +48,24 @@ class Functions:
         sink: where the functions' log lines go.
         environments: how many environments a function may have at a time; by default one for each
             core, and never less than two.
+        credentials_of: the AWS_* variables for a role's ARN and a function's name.
     """
 
-    def __init__(self, endpoint: str, sink: LogSink, environments: int | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        sink: LogSink,
+        environments: int | None = None,
+        credentials_of: Callable[[str, str], dict[str, str]] = lambda *_: LOCAL_CREDENTIALS,
+    ) -> None:
         self.faults = Faults()
         self._endpoint = endpoint
         self._sink = sink
+        self._credentials_of = credentials_of
         self._limit = environments or max(2, os.cpu_count() or 1)
         self._folder = tempfile.mkdtemp(prefix="startonce-")
-        self._reaper = Reaper()
-        self._reaper.remove_folder(self._folder)
+        self._reaper = Reaper(self._folder)
+        self._template = WorkerTemplate(self._folder) if is_supported() else None
         self._code = CodeStore(Path(self._folder))
         self._lock = threading.Lock()
         self._pools: dict[str, EnvironmentPool] = {}
@@ -69,8 +82,14 @@ class Functions:
 
         Raises:
             ThrottledError: ``reserved_concurrency`` events are being handled already.
+            ServiceError: a fault on purpose.
             StoppedError: the function was deleted meanwhile, or the local cloud stops.
         """
+        fault = self.faults.take(spec.name)
+        if fault is not None and fault.kind == "throttle":
+            raise ThrottledError
+        if fault == Fault("service-error"):
+            raise ServiceError
         pool = self._pool(spec)
         if reserved_concurrency is not None and pool.concurrency >= reserved_concurrency:
             raise ThrottledError
@@ -79,9 +98,12 @@ class Functions:
         except PoolClosedError:
             raise StoppedError from None
         try:
-            return environment.invoke(invocation, self.faults.take(spec.name))
+            outcome = environment.invoke(invocation, fault)
         finally:
             pool.release(environment)
+        if fault is not None and fault.kind == "service-error":
+            raise ServiceError
+        return outcome
 
     def forget(self, arn: str) -> None:
         """The function with this ARN was deleted: end its environments, the busy ones when they are
@@ -99,7 +121,8 @@ class Functions:
             self._pools.clear()
         for pool in pools:
             pool.close(kill_busy=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._template is not None:
+            self._template.close()
         self._reaper.close()
 
     def _pool(self, spec: FunctionSpec) -> EnvironmentPool:
@@ -114,9 +137,9 @@ class Functions:
             spec=spec,
             task_root=self._code.task_root(spec),
             endpoint=self._endpoint,
-            credentials=LOCAL_CREDENTIALS,
+            credentials=self._credentials_of(spec.role, spec.name),
             sink=self._sink,
-            reaper=self._reaper,
+            template=self._template,
         )
 
 

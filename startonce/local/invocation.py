@@ -11,14 +11,18 @@ class Invocation:
     """An event on its way to a function.
 
     Attributes:
+        function_arn: as the caller named it, so perhaps with a version or an alias.
         request_id: the same over all attempts of an asynchronous event.
         event: JSON.
         trace_id: of X-Ray, as the header ``X-Amzn-Trace-Id`` has it.
+        client_context: JSON from the caller, or nothing.
     """
 
+    function_arn: str
     request_id: str
     event: bytes
     trace_id: str
+    client_context: str = ""
 
 
 @dataclass(frozen=True)

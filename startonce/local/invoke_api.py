@@ -17,7 +17,7 @@ from moto.awslambda.exceptions import UnknownFunctionException
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from werkzeug.wrappers import Request, Response
 
-from startonce.local.functions import StoppedError, ThrottledError
+from startonce.local.functions import ServiceError, StoppedError, ThrottledError
 from startonce.local.lambda_service import (
     LambdaService,
     LocalFunction,
@@ -61,7 +61,8 @@ class InvokeApi:
         function = _find(request, name)
         kind = request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
         body = _valid_event(request.get_data(), kind)
-        invocation = new_invocation(body)
+        arn = _arn_as_invoked(function, name, _qualifier(request))
+        invocation = new_invocation(arn, body, _client_context(request))
         headers = {"x-amzn-RequestId": invocation.request_id}
         if kind == "DryRun":
             return Response(status=204, headers=headers)
@@ -76,6 +77,13 @@ class InvokeApi:
                 "TooManyRequestsException",
                 "Rate Exceeded.",
                 {"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded", "Type": "User"},
+            ) from None
+        except ServiceError:
+            raise _Refused(
+                500,
+                "ServiceException",
+                "An error occurred and the request cannot be processed.",
+                {"Type": "Service"},
             ) from None
         except StoppedError:
             raise _unknown(function.plain_arn) from None
@@ -105,15 +113,38 @@ class _Refused(Exception):
 
 
 def _find(request: Request, name: str) -> LocalFunction:
-    qualifier = parse_qs(request.query_string.decode()).get("Qualifier", [None])[0]
     signed = _REGION.search(request.headers.get("Authorization", ""))
     region = name.split(":")[3] if name.startswith("arn:") else signed and signed["region"]
     backend = LocalLambdaBackend.of(DEFAULT_ACCOUNT_ID, region or "us-east-1")
     assert isinstance(backend, LocalLambdaBackend)
     try:
-        return backend.find(name, qualifier)
+        return backend.find(name, _qualifier(request))
     except UnknownFunctionException as error:
         raise _Refused(404, "ResourceNotFoundException", error.message, {"Type": "User"}) from None
+
+
+def _qualifier(request: Request) -> str | None:
+    return parse_qs(request.query_string.decode()).get("Qualifier", [None])[0]
+
+
+def _client_context(request: Request) -> str:
+    """JSON in one line, because it travels on in a header."""
+    encoded = request.headers.get("X-Amz-Client-Context", "")
+    try:
+        return json.dumps(json.loads(base64.b64decode(encoded))) if encoded else ""
+    except ValueError:
+        raise _Refused(
+            400,
+            "InvalidRequestContentException",
+            "Client context must be JSON in Base64",
+        ) from None
+
+
+def _arn_as_invoked(function: LocalFunction, name: str, qualifier: str | None) -> str:
+    """The function's ARN with the version or alias that the caller named, if any."""
+    in_name = name.split(":function:")[-1].partition(":")[2]
+    named = qualifier or in_name
+    return f"{function.plain_arn}:{named}" if named else function.plain_arn
 
 
 def _unknown(arn: str) -> _Refused:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import re
+import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -10,7 +12,12 @@ from typing import Any, ClassVar
 
 import boto3
 from moto.awslambda import urls as lambda_urls
-from moto.awslambda.exceptions import FunctionAlreadyExists, UnknownFunctionException
+from moto.awslambda.exceptions import (
+    FunctionAlreadyExists,
+    InvalidParameterValueException,
+    InvalidRoleFormat,
+    UnknownFunctionException,
+)
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.core.exceptions import JsonRESTError
 from moto.logs.models import logs_backends
@@ -20,13 +27,22 @@ from startonce.local.asynchronous_queue import (
     AsynchronousSettings,
     MessageAttributes,
 )
+from startonce.local.credentials import Credentials
 from startonce.local.function_spec import FunctionSpec
-from startonce.local.functions import LOCAL_CREDENTIALS, Functions
+from startonce.local.functions import Functions
 from startonce.local.invocation import Invocation, Outcome
+from startonce.local.permissions import AccessDeniedError, Permissions
+from startonce.local.policy import Access, NotEvaluatedError
 
 _CONFIGURATION = ("LoggingConfig", "DeadLetterConfig", "TracingConfig", "EphemeralStorage")
 _NOT_IMPLEMENTED = ("Layers", "ImageConfig", "FileSystemConfigs", "SnapStart")
 _LOG_DEFAULTS = {"LogFormat": "Text", "ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO"}
+
+
+# A partial ARN, such as 123456789012:function:name, which moto does not know.
+_ACCOUNT_AND_KIND = re.compile(r"^\d{12}:function:")
+
+CODE_PATH = "/_startonce/code"
 
 
 class NotImplementedLocally(JsonRESTError):
@@ -42,8 +58,17 @@ class LambdaService:
     """What every region's Lambda shares: the engine and the queue of asynchronous events."""
 
     def __init__(
-        self, functions: Functions, asynchronous: AsynchronousQueue, endpoint: str
+        self,
+        functions: Functions,
+        asynchronous: AsynchronousQueue,
+        endpoint: str,
+        credentials: Credentials,
+        permissions: Permissions,
     ) -> None:
+        self._credentials = credentials
+        self._permissions = permissions
+        self._lock = threading.Lock()
+        self._clients: dict[tuple[str, str, str, str], Any] = {}
         self._functions = functions
         self._asynchronous = asynchronous
         self._endpoint = endpoint
@@ -52,7 +77,7 @@ class LambdaService:
         """Run one attempt and wait.
 
         Raises:
-            ThrottledError, StoppedError: see :meth:`Functions.invoke`.
+            ThrottledError, ServiceError, StoppedError: see :meth:`Functions.invoke`.
         """
         concurrency = function.reserved_concurrency
         limit = None if concurrency is None else int(concurrency)
@@ -60,20 +85,75 @@ class LambdaService:
 
     def submit(self, function: LocalFunction, invocation: Invocation) -> None:
         """Accept an asynchronous event."""
-        self._asynchronous.submit(_QueuedFunction(self, function), invocation)
+        queued = _QueuedFunction(self, function)
+        self._asynchronous.submit(queued, invocation)
+        if self._functions.faults.take_duplicate(str(function.function_name)):
+            self._asynchronous.submit(queued, invocation)
+
+    def code_location(self, region: str, name: str, version: str) -> str:
+        """The URL of a function's zip."""
+        return f"{self._endpoint}{CODE_PATH}/{region}/{name}/{version}"
 
     def forget(self, function: LocalFunction) -> None:
         """The function was deleted."""
         self._functions.forget(function.plain_arn)
 
-    def client(self, name: str, region: str) -> Any:
-        """A boto3 client of the local cloud."""
-        return boto3.client(
+    def client(self, name: str, region: str, function: LocalFunction) -> Any:
+        """A boto3 client of the local cloud that signs as the function's role; made once, because
+        making one is slow.
+        """
+        key = (name, region, function.role, str(function.function_name))
+        with self._lock:
+            if key not in self._clients:
+                self._clients[key] = self._new_client(*key)
+            return self._clients[key]
+
+    def check_role(self, role_arn: str, function_arn: str) -> None:
+        """Raises InvalidParameterValueException for a role that Lambda cannot assume, and
+        InvalidRoleFormat.
+        """
+        if not re.match(InvalidRoleFormat.pattern, role_arn):
+            raise InvalidRoleFormat(role_arn)
+        try:
+            trusted = self._permissions.is_trusted(role_arn, "lambda.amazonaws.com", function_arn)
+        except NotEvaluatedError as error:
+            raise NotImplementedLocally(f"evaluation of {error}") from None
+        if not trusted:
+            raise InvalidParameterValueException(
+                "The role defined for the function cannot be assumed by Lambda."
+            )
+
+    def check_right(self, role_arn: str, function_name: str, action: str, resource: str) -> None:
+        """Raises InvalidParameterValueException where the role does not allow what Lambda will do
+        with it, such as ``sqs:SendMessage`` to a dead-letter queue.
+        """
+        session = self._credentials.session_for(role_arn, function_name)
+        try:
+            access = Access(action, resource)
+            self._permissions.check_session(session, access, resource.split(":")[3])
+        except AccessDeniedError:
+            service, _, operation = action.partition(":")
+            raise InvalidParameterValueException(
+                f"The provided execution role does not have permissions to call {operation} on "
+                + service.upper()
+            ) from None
+        except NotEvaluatedError as error:
+            raise NotImplementedLocally(f"evaluation of {error}") from None
+
+    def queue_url(self, arn: str) -> str:
+        """The URL of the queue with this ARN."""
+        account, name = arn.split(":")[4:]
+        return f"{self._endpoint}/{account}/{name}"
+
+    def _new_client(self, name: str, region: str, role_arn: str, function_name: str) -> Any:
+        variables = self._credentials.for_role(role_arn, function_name)
+        return boto3.Session().client(
             name,
             region_name=region,
             endpoint_url=self._endpoint,
-            aws_access_key_id=LOCAL_CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=LOCAL_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+            aws_session_token=variables["AWS_SESSION_TOKEN"],
         )
 
 
@@ -154,16 +234,35 @@ class LocalFunction(LambdaFunction):
         configuration["LoggingConfig"] = self.logging_config
         return configuration
 
+    def check_dead_letter_right(self, role_arn: str, configuration: dict[str, Any]) -> None:
+        """Raises InvalidParameterValueException: the role may not send to the dead-letter queue."""
+        target = (configuration.get("DeadLetterConfig") or {}).get("TargetArn")
+        if target:
+            action = "sqs:SendMessage" if target.split(":")[2] == "sqs" else "sns:Publish"
+            self.service.check_right(role_arn, str(self.function_name), action, target)
+
+    def get_code(self) -> dict[str, Any]:
+        """Where the code can be fetched: on AWS a signed URL, here one of our own."""
+        answer: dict[str, Any] = super().get_code()
+        location = self.service.code_location(self.region, self.function_name, str(self.version))
+        answer["Code"] = {"RepositoryType": "S3", "Location": location}
+        return answer
+
     def update_configuration(self, config_updates: dict[str, Any]) -> dict[str, Any]:
         """Take every property that the function was made with."""
         _refuse_what_is_missing(config_updates)
+        if "Role" in config_updates:
+            self.service.check_role(config_updates["Role"], self.plain_arn)
         updates = {key: config_updates[key] for key in _CONFIGURATION if key in config_updates}
+        self.check_dead_letter_right(
+            config_updates.get("Role", self.role), {**self.further_configuration, **updates}
+        )
         self.further_configuration.update(updates)
         return super().update_configuration(config_updates)
 
     def invoke(self, body: str, request_headers: Any, response_headers: Any) -> str | bytes:
         """Take an event from one of moto's own event sources: always asynchronous."""
-        self.service.submit(self, new_invocation((body or "{}").encode()))
+        self.service.submit(self, new_invocation(self.plain_arn, (body or "{}").encode()))
         return b""
 
     @classmethod
@@ -209,12 +308,14 @@ class LocalLambdaBackend(LambdaBackend):
         """Make a function.
 
         Raises:
-            FunctionAlreadyExists, NotImplementedLocally.
+            FunctionAlreadyExists, NotImplementedLocally, InvalidParameterValueException.
         """
         name = spec["FunctionName"]
         if name in self._lambdas._functions:
             raise FunctionAlreadyExists(name)
         function = LocalFunction(self.account_id, spec, self.region_name)  # type: ignore[abstract]
+        self.service.check_role(function.role, function.plain_arn)
+        function.check_dead_letter_right(function.role, function.further_configuration)
         self._lambdas.put_function(function)
         if spec.get("Publish"):
             self.publish_version(name)
@@ -241,8 +342,12 @@ class LocalLambdaBackend(LambdaBackend):
         self, function_name: str, config: dict[str, Any]
     ) -> dict[str, Any]:
         """Replace the asynchronous settings."""
-        self.find(function_name).event_invoke_config.clear()
-        return super().put_function_event_invoke_config(function_name, config)
+        function = self.find(function_name)
+        function.event_invoke_config.clear()
+        super().put_function_event_invoke_config(function_name, config)
+        [settings] = function.event_invoke_config
+        settings.arn = f"{function.plain_arn}:$LATEST"
+        return settings.response()
 
     def update_function_event_invoke_config(
         self, function_name: str, config: dict[str, Any]
@@ -258,7 +363,7 @@ class LocalLambdaBackend(LambdaBackend):
         Raises:
             UnknownFunctionException: there is none.
         """
-        function = self.get_function(name_or_arn, qualifier)
+        function = self.get_function(_ACCOUNT_AND_KIND.sub("", name_or_arn), qualifier)
         assert isinstance(function, LocalFunction)
         return function
 
@@ -277,6 +382,9 @@ class _QueuedFunction:
     def settings(self) -> AsynchronousSettings:
         return self._function.settings()
 
+    def is_stopped(self) -> bool:
+        return str(self._function.reserved_concurrency) == "0"
+
     def attempt(self, invocation: Invocation) -> Outcome:
         return self._service.invoke(self._current(), invocation)
 
@@ -285,12 +393,13 @@ class _QueuedFunction:
             name: {"DataType": kind, "StringValue": value}
             for name, (kind, value) in attributes.items()
         }
-        _, _, kind, region, account, name = target.split(":", 5)
-        client = self._service.client(kind, region)
+        _, _, kind, region, _, _ = target.split(":", 5)
+        client = self._service.client(kind, region, self._function)
         if kind == "sqs":
-            url = client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"]
             client.send_message(
-                QueueUrl=url, MessageBody=body, MessageAttributes=message_attributes
+                QueueUrl=self._service.queue_url(target),
+                MessageBody=body,
+                MessageAttributes=message_attributes,
             )
         elif kind == "sns":
             client.publish(TopicArn=target, Message=body, MessageAttributes=message_attributes)
@@ -324,10 +433,10 @@ class CloudWatchLogs:
         )
 
 
-def new_invocation(event: bytes, request_id: str | None = None) -> Invocation:
+def new_invocation(function_arn: str, event: bytes, client_context: str = "") -> Invocation:
     """An invocation for ``event`` with a request ID and a trace ID of its own."""
     trace = f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0"
-    return Invocation(request_id or str(uuid.uuid4()), event, trace)
+    return Invocation(function_arn, str(uuid.uuid4()), event, trace, client_context)
 
 
 def _refuse_what_is_missing(properties: dict[str, Any]) -> None:

@@ -30,6 +30,7 @@ class NextInvocation:
     function_arn: str
     deadline: int
     trace_id: str
+    client_context: str
 
 
 @dataclass(frozen=True)
@@ -125,16 +126,15 @@ class _Handler(BaseHTTPRequestHandler):
         if event is None:
             self.close_connection = True
             return
-        self._reply(
-            200,
-            event.event,
-            {
-                "Lambda-Runtime-Aws-Request-Id": event.request_id,
-                "Lambda-Runtime-Deadline-Ms": str(event.deadline),
-                "Lambda-Runtime-Invoked-Function-Arn": event.function_arn,
-                "Lambda-Runtime-Trace-Id": event.trace_id,
-            },
-        )
+        headers = {
+            "Lambda-Runtime-Aws-Request-Id": event.request_id,
+            "Lambda-Runtime-Deadline-Ms": str(event.deadline),
+            "Lambda-Runtime-Invoked-Function-Arn": event.function_arn,
+            "Lambda-Runtime-Trace-Id": event.trace_id,
+        }
+        if event.client_context:
+            headers["Lambda-Runtime-Client-Context"] = event.client_context
+        self._reply(200, event.event, headers)
 
     def do_POST(self) -> None:
         body = self._body()

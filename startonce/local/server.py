@@ -6,26 +6,30 @@ there is one local cloud in a process at a time.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import socket
 import threading
 from types import TracebackType
 
 import moto.awslambda.models
 import moto.cloudformation.models
+import moto.events.models
+import moto.iam.models
 import moto.s3.models
+import moto.s3.notifications
 import moto.sns.models
+import moto.sqs.models
 import moto.stepfunctions.models
+from moto.awslambda.responses import LambdaResponse
 from moto.core.base_backend import BackendDict
 from moto.iam.access_control import PermissionResult
-from moto.moto_server.werkzeug_app import (
-    DomainDispatcherApplication,
-    MotoRequestHandler,
-    create_backend_app,
-)
-from werkzeug.serving import BaseWSGIServer, make_server
+from moto.moto_server.werkzeug_app import MotoRequestHandler
 
+from startonce.local import interpreter, s3_notifications
 from startonce.local.asynchronous_queue import AsynchronousQueue
+from startonce.local.authorization import Authorization, task_authorizer
 from startonce.local.clock import Clock
 from startonce.local.cloudformation import (
     LocalCloudFormationBackend,
@@ -33,8 +37,17 @@ from startonce.local.cloudformation import (
     mend_sub,
 )
 from startonce.local.control_api import ControlApi
+from startonce.local.credentials import Credentials
+from startonce.local.event_rules import LocalEventsBackend, LocalRule
+from startonce.local.event_source_mapping import (
+    MappedFunctions,
+    MappingLambdaBackend,
+    answer_create,
+)
 from startonce.local.faults import Faults
 from startonce.local.functions import Functions
+from startonce.local.http_server import DEFAULT_PORT, bind, endpoint_of, serve
+from startonce.local.iam_roles import LocalIamBackend
 from startonce.local.invoke_api import InvokeApi
 from startonce.local.lambda_service import (
     CloudWatchLogs,
@@ -42,20 +55,19 @@ from startonce.local.lambda_service import (
     LocalFunction,
     LocalLambdaBackend,
 )
+from startonce.local.moto_application import MotoApplication
+from startonce.local.permissions import Permissions
+from startonce.local.queue_polling import QueuePolling
 from startonce.local.sns_delivery import LocalSubscription
+from startonce.local.sns_topics import LocalSnsBackend, LocalTopic
+from startonce.local.sqs_queue import LocalQueue, Surroundings
+from startonce.local.sqs_service import LocalSqsBackend, end_waits
 from startonce.local.step_functions import (
     LocalStateMachine,
     LocalStepFunctionsBackend,
-    name_errors_of_lambda,
-    put_on_clock,
 )
-
-DEFAULT_PORT = 4566
-HOST = "127.0.0.1"
-
-
-class PortTakenError(Exception):
-    """Somebody else listens on the port."""
+from startonce.local.step_functions_api import mend_answers
+from startonce.local.task_calls import TaskCalls
 
 
 class LocalCloud:
@@ -63,19 +75,32 @@ class LocalCloud:
 
     Args:
         port: 0 for a free one.
+        listening: a socket of :func:`startonce.local.http_server.bind`, instead of a port.
         speed: how many times faster than the wall the waits are; see :class:`Clock`.
         environments: how many execution environments a function may have at a time.
+        iam: False lets every role do everything.
+
+    Attributes:
+        endpoint: the URL for AWS_ENDPOINT_URL, once it is entered.
 
     Raises:
         PortTakenError: when entered, if the port is not free.
     """
 
     def __init__(
-        self, port: int = DEFAULT_PORT, speed: float = 1.0, environments: int | None = None
+        self,
+        port: int = DEFAULT_PORT,
+        speed: float = 1.0,
+        environments: int | None = None,
+        iam: bool = True,
+        listening: socket.socket | None = None,
     ) -> None:
         self._port = port
+        self._listening = listening
         self._speed = speed
         self._environments = environments
+        self._iam = iam
+        self.endpoint = ""
 
     def __enter__(self) -> LocalCloud:
         self.start()
@@ -92,12 +117,7 @@ class LocalCloud:
     @property
     def port(self) -> int:
         """The port that it listens on."""
-        return int(self._server.server_port)
-
-    @property
-    def endpoint(self) -> str:
-        """The URL for AWS_ENDPOINT_URL."""
-        return f"http://{HOST}:{self.port}"
+        return int(self.endpoint.rpartition(":")[2])
 
     @property
     def faults(self) -> Faults:
@@ -110,14 +130,31 @@ class LocalCloud:
         Raises:
             PortTakenError: the port is not free.
         """
-        self._server = _listen(self._port)
+        listening = self._listening or bind(self._port)
+        self.endpoint = endpoint_of(listening)
+        _calm_garbage_collector()
         self._clock = Clock(self._speed)
-        self._functions = Functions(self.endpoint, CloudWatchLogs(), self._environments)
+        credentials, permissions = Credentials(), Permissions(self._iam)
+        self._functions = Functions(
+            self.endpoint, CloudWatchLogs(), self._environments, credentials.for_role
+        )
         self._asynchronous = AsynchronousQueue(self._clock, self._functions.limit)
-        service = LambdaService(self._functions, self._asynchronous, self.endpoint)
-        _extend_moto(service, self._clock, self.port)
-        others = DomainDispatcherApplication(create_backend_app)
-        self._server.app = ControlApi(InvokeApi(others, service), self.faults)
+        service = LambdaService(
+            self._functions, self._asynchronous, self.endpoint, credentials, permissions
+        )
+        may = task_authorizer(credentials, permissions)
+        tasks = TaskCalls(service, self.endpoint, credentials.for_role, may)
+        LocalSubscription.permissions = permissions
+        LocalStepFunctionsBackend.is_trusted = staticmethod(permissions.is_trusted)
+        _extend_moto(service, tasks, self._clock, self.port)
+        mapped = MappedFunctions(credentials, permissions)
+        self._polling = QueuePolling(self._clock, mapped, self._functions.limit)
+        MappingLambdaBackend.polling, MappingLambdaBackend.mapped = self._polling, mapped
+        _extend_queues(self._clock, self._polling, self.endpoint)
+        _extend_event_sources(permissions)
+        inner = Authorization(InvokeApi(MotoApplication(), service), credentials, permissions)
+        application = ControlApi(inner, self.faults)
+        self._server = serve(listening, application, MotoRequestHandler)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="server"
         )
@@ -126,45 +163,35 @@ class LocalCloud:
     def stop(self) -> None:
         """Stop listening, end every worker, forget everything."""
         self._asynchronous.stop()
+        self._polling.stop()
         self._clock.stop()
+        end_waits(moto.sqs.models.sqs_backends)
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
         self._functions.close()
         self._asynchronous.join()
+        self._polling.join()
         BackendDict.reset()
 
 
-def _listen(port: int) -> BaseWSGIServer:
-    try:
-        server = make_server(
-            HOST, port, _starting, threaded=True, request_handler=_QuietRequestHandler
-        )
-    except OSError as error:
-        raise PortTakenError(f"port {port} of {HOST} is taken: {error.strerror}") from error
-    except SystemExit:
-        # werkzeug prints its own advice and exits where the port is taken.
-        raise PortTakenError(f"port {port} of {HOST} is taken") from None
-    return server
+def _calm_garbage_collector() -> None:
+    """Leave moto's and botocore's hundreds of thousands of lasting objects alone: looking through
+    them again and again took a quarter of the server's time.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
-def _starting(environ: object, start_response: object) -> list[bytes]:
-    raise AssertionError("no request is taken before the services are in place")
-
-
-class _QuietRequestHandler(MotoRequestHandler):
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing: the terminal is for what people ask for."""
-
-
-def _extend_moto(service: LambdaService, clock: Clock, port: int) -> None:
+def _extend_moto(service: LambdaService, tasks: TaskCalls, clock: Clock, port: int) -> None:
     # The States-language interpreter calls other services through this port.
     os.environ["MOTO_PORT"] = str(port)
     functions = moto.awslambda.models.lambda_backends
-    functions.backend = LocalLambdaBackend
+    functions.backend = MappingLambdaBackend
     LocalLambdaBackend.of = staticmethod(lambda account, region: functions[account][region])
     LocalLambdaBackend.service = service
     LocalFunction.service = service
+    moto.iam.models.iam_backends.backend = LocalIamBackend
     moto.sns.models.Subscription = LocalSubscription  # type: ignore[misc]
     moto.cloudformation.models.cloudformation_backends.backend = LocalCloudFormationBackend
     moto.stepfunctions.models.stepfunctions_backends.backend = LocalStepFunctionsBackend
@@ -175,7 +202,30 @@ def _extend_moto(service: LambdaService, clock: Clock, port: int) -> None:
     )
     # A failed execution is nothing that the server's terminal has to tell, in moto's own terms.
     logging.getLogger("moto").setLevel(logging.CRITICAL)
-    put_on_clock(clock)
-    name_errors_of_lambda()
+    interpreter.mend(clock, tasks.client, tasks.invoke)
+    mend_answers()
     install_types()
     mend_sub()
+
+
+def _extend_queues(clock: Clock, polling: QueuePolling, endpoint: str) -> None:
+    queues = moto.sqs.models.sqs_backends
+    queues.backend = LocalSqsBackend
+    moto.sqs.models.Queue = LocalQueue  # type: ignore[misc]
+    LocalQueue.cloud = Surroundings(
+        clock, endpoint, polling.wake, lambda account, region: queues[account][region]
+    )
+    LambdaResponse.create_event_source_mapping = (  # type: ignore[method-assign]
+        answer_create  # type: ignore[assignment]
+    )
+
+
+def _extend_event_sources(permissions: Permissions) -> None:
+    moto.sns.models.sns_backends.backend = LocalSnsBackend
+    moto.sns.models.Topic = LocalTopic  # type: ignore[misc]
+    moto.events.models.events_backends.backend = LocalEventsBackend
+    moto.events.models.Rule = LocalRule  # type: ignore[misc]
+    LocalRule.permissions = permissions
+    moto.s3.notifications._get_s3_event = s3_notifications.describe
+    deliver = s3_notifications.deliver_by(permissions)
+    moto.s3.notifications._invoke_awslambda = deliver  # type: ignore[assignment]

@@ -11,19 +11,23 @@ import json
 import logging
 import os
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from moto.awslambda.exceptions import UnknownFunctionException
-from moto.sns.models import Subscription
 from moto.sqs.models import sqs_backends
 
 from startonce.local.lambda_service import LocalLambdaBackend, new_invocation
+from startonce.local.permissions import AccessDeniedError, Permissions
+from startonce.local.policy import Access, NotEvaluatedError
+from startonce.local.sns_topics import JsonNotification
 
 _log = logging.getLogger(__name__)
 
 
-class LocalSubscription(Subscription):
-    """A subscription whose protocol ``lambda`` works as on AWS."""
+class LocalSubscription(JsonNotification):
+    """A subscription that delivers as on AWS: to functions, and to queues that let it."""
+
+    permissions: ClassVar[Permissions]
 
     def publish(
         self,
@@ -36,6 +40,14 @@ class LocalSubscription(Subscription):
         message_structure: str | None = None,
     ) -> None:
         """Deliver one message, if the filter policy lets it pass."""
+        matcher = self._filter_policy_matcher
+        if matcher is not None and not matcher.matches(message_attributes, message):
+            return
+        needed = {"lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage"}.get(self.protocol)
+        refused = self._refused(needed, self.endpoint) if needed else None
+        if refused:
+            self._give_up(message, message_id, subject, message_attributes, refused)
+            return
         if self.protocol != "lambda":
             super().publish(
                 message,
@@ -46,9 +58,6 @@ class LocalSubscription(Subscription):
                 deduplication_id,
                 message_structure,
             )
-            return
-        matcher = self._filter_policy_matcher
-        if matcher is not None and not matcher.matches(message_attributes, message):
             return
         if message_structure == "json":
             message = self._parse_message_structure(message, self.protocol)
@@ -67,7 +76,23 @@ class LocalSubscription(Subscription):
             return
         event = self._event(message, message_id, subject, attributes)
         body = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-        backend.service.submit(function, new_invocation(body.encode(errors="surrogatepass")))
+        backend.service.submit(
+            function, new_invocation(self.endpoint, body.encode(errors="surrogatepass"))
+        )
+
+    def _refused(self, action: str, resource: str) -> str | None:
+        """Why the resource's own policy does not let the topic do this.
+
+        https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html
+        """
+        try:
+            access = Access(action, resource)
+            self.permissions.check_service("sns.amazonaws.com", self.topic.arn, access)
+        except AccessDeniedError as error:
+            return str(error)
+        except NotEvaluatedError as error:
+            return f"NotImplemented: the local cloud does not evaluate {error}"
+        return None
 
     def _event(
         self, message: str, message_id: str, subject: str | None, attributes: dict[str, Any] | None
@@ -106,11 +131,15 @@ class LocalSubscription(Subscription):
         attributes: dict[str, Any] | None,
         reason: str,
     ) -> None:
-        """A function that is not there is a client-side error: SNS does not try again."""
+        """What is not there, or not allowed, is a client-side error: SNS does not try again."""
         policy = json.loads(self.attributes.get("RedrivePolicy") or "{}")
         target = policy.get("deadLetterTargetArn")
         if not target:
             _log.error("message %s is lost: %s, and no redrive policy", message_id, reason)
+            return
+        refused = self._refused("sqs:SendMessage", target)
+        if refused:
+            _log.error("message %s is lost: %s, and then: %s", message_id, reason, refused)
             return
         body: dict[str, Any] = {
             "Type": "Notification",

@@ -1,40 +1,34 @@
-"""Step Functions: moto's interpreter, and around it what it leaves open.
+"""Step Functions: what AWS checks before an execution starts, and what its API answers.
 
 https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import threading
-from types import SimpleNamespace
-from typing import Any
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 
-from botocore.exceptions import ClientError
+from moto.core.exceptions import AWSError
 from moto.stepfunctions import urls as stepfunctions_urls
-from moto.stepfunctions.exceptions import InvalidExecutionInput, InvalidName
+from moto.stepfunctions.exceptions import (
+    ExecutionAlreadyExists,
+    ExecutionDoesNotExist,
+    InvalidArn,
+    InvalidExecutionInput,
+    InvalidName,
+)
 from moto.stepfunctions.models import StateMachine, stepfunctions_backends
-from moto.stepfunctions.parser.api import HistoryEventType, LambdaFunctionFailedEventDetails
-from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import (
-    CustomErrorName,
-)
-from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent
-from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
-    state_task_service_lambda,
-)
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.state_task_lambda import (
-    StateTaskLambda,
-)
-from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import (
-    WaitFunction,
-)
-from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from moto.stepfunctions.utils import cfn_to_api_tags
 
-from startonce.local.clock import Clock
+from startonce.local.executions import Executions, LocalExecution
+from startonce.local.interpreter import forget_threads
 
 LARGEST_INPUT = 262_144
 """Bytes in UTF-8."""
@@ -42,8 +36,21 @@ LARGEST_INPUT = 262_144
 _NAME = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}")
 
 
+class AccessDeniedException(AWSError):
+    """The state machine's role does not trust Step Functions."""
+
+    TYPE = "AccessDeniedException"
+    STATUS = 400
+
+
 class LocalStateMachine(StateMachine):
-    """A state machine from a template, with the properties that moto leaves out."""
+    """A state machine with quick executions, and the properties that moto leaves out."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.executions = Executions()
+        self.sm_type = self.type
+        self.loggingConfiguration.setdefault("includeExecutionData", False)
 
     @classmethod
     def has_cfn_attr(cls, attr: str) -> bool:
@@ -103,12 +110,40 @@ class LocalStateMachine(StateMachine):
 class LocalStepFunctionsBackend(StepFunctionsParserBackend):  # type: ignore[misc]
     """Checks what AWS checks before an execution starts."""
 
+    is_trusted: ClassVar[Callable[[str, str, str], bool]]
+
     # Two calls with one name at the same moment must not start two executions.
     _starting = threading.Lock()
 
     @property
     def _url_module(self) -> Any:
         return stepfunctions_urls
+
+    def create_state_machine(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Make a state machine whose role trusts Step Functions.
+
+        Raises:
+            AccessDeniedException: it does not.
+        """
+        self._check_trust(kwargs.get("roleArn") or args[1], name)
+        return super().create_state_machine(name, *args, **kwargs)
+
+    def update_state_machine(self, arn: str, *args: Any, **kwargs: Any) -> Any:
+        """Change one; see :meth:`create_state_machine` for what it raises."""
+        role = kwargs.get("role_arn")
+        if role:
+            self._check_trust(role, arn.rpartition(":")[2])
+        return super().update_state_machine(arn, *args, **kwargs)
+
+    def _check_trust(self, role_arn: str, name: str) -> None:
+        arn = (
+            f"arn:{self.partition}:states:{self.region_name}:{self.account_id}:stateMachine:{name}"
+        )
+        if not type(self).is_trusted(role_arn, "states.amazonaws.com", arn):
+            raise AccessDeniedException(
+                "Neither the global service principal states.amazonaws.com, nor the regional one "
+                "is authorized to assume the provided role."
+            )
 
     def start_execution(
         self,
@@ -124,46 +159,73 @@ class LocalStepFunctionsBackend(StepFunctionsParserBackend):  # type: ignore[mis
         """
         if name is not None:
             _check_name(name)
-        _check_input(execution_input or "{}")
+        machine = self.describe_state_machine(state_machine_arn)
+        text = "{}" if execution_input is None else execution_input
+        _check_input(text)
+        forget_threads()
         with self._starting:
-            return super().start_execution(state_machine_arn, name, execution_input, trace_header)
+            present = machine.executions.named(name) if name and checks_names(machine) else None
+            if present is not None:
+                return _same_or_refused(present, text)
+            execution = self._new_execution(machine, name or str(uuid.uuid4()), text)
+            if checks_names(machine):
+                machine.executions.append(execution)
+        execution.start()
+        return execution
 
+    def describe_execution(self, execution_arn: str) -> Any:
+        """Find an execution.
 
-def put_on_clock(clock: Clock) -> None:
-    """Make the interpreter's pauses (Retry, Wait) pass on ``clock``."""
-    retrier_decl.time = SimpleNamespace(sleep=clock.sleep)
+        Raises:
+            ExecutionDoesNotExist, InvalidArn.
+        """
+        self._validate_execution_arn(execution_arn)
+        if ":express:" in execution_arn:
+            raise InvalidArn("Invalid Arn: 'Resource type not valid in this context: express'")
+        machine_arn = execution_arn.replace(":execution:", ":stateMachine:").rpartition(":")[0]
+        for machine in self.state_machines:
+            if machine.arn == machine_arn:
+                execution = machine.executions.with_arn(execution_arn)
+                if execution is not None:
+                    return execution
+        raise ExecutionDoesNotExist(f"Execution Does Not Exist: '{execution_arn}'")
 
-    def wait(_: Any, env: Any, wait_seconds: float) -> None:
-        end = clock.now() + wait_seconds
-        while env.is_running() and (left := end - clock.now()) > 0:
-            clock.sleep(left, until=env.program_state_event)
+    def get_execution_history(self, execution_arn: str) -> Any:
+        """All events of an execution; see :meth:`describe_execution` for what it raises."""
+        return self.describe_execution(execution_arn).to_history_output()
 
-    WaitFunction._wait_interval = wait
-
-
-def name_errors_of_lambda() -> None:
-    """Make the errors of the Lambda service itself bear the names that Retry and Catch know:
-    ``Lambda.TooManyRequestsException`` and the like, as they do in the service integration.
-    """
-    original = StateTaskLambda._from_error
-
-    def from_error(task: Any, env: Any, ex: Exception) -> Any:
-        if not isinstance(ex, ClientError):
-            return original(task, env, ex)
-        integration = state_task_service_lambda.StateTaskServiceLambda
-        error, cause = integration._error_cause_from_client_error(ex)
-        return FailureEvent(
-            env=env,
-            error_name=CustomErrorName(error),
-            event_type=HistoryEventType.LambdaFunctionFailed,
-            event_details=EventDetails(
-                lambdaFunctionFailedEventDetails=LambdaFunctionFailedEventDetails(
-                    error=error, cause=cause
-                )
-            ),
+    def _new_execution(self, machine: Any, name: str, text: str) -> LocalExecution:
+        # The execution keeps the definition that it started with.
+        snapshot = copy.copy(machine)
+        kind = "execution" if checks_names(machine) else "express"
+        arn = machine.arn.replace(":stateMachine:", f":{kind}:") + f":{name}"
+        if kind == "express":
+            arn += f":{uuid.uuid4()}"
+        return LocalExecution(
+            name=name,
+            sm_type=snapshot.type,
+            role_arn=snapshot.roleArn,
+            exec_arn=arn,
+            account_id=self.account_id,
+            region_name=self.region_name,
+            state_machine=snapshot,
+            start_date=datetime.now(UTC),
+            cloud_watch_logging_session=None,
+            input_data=text,
+            trace_header=None,
+            activity_store={},
         )
 
-    StateTaskLambda._from_error = from_error
+
+def checks_names(machine: Any) -> bool:
+    """Whether it is STANDARD: names of EXPRESS executions are not even looked at."""
+    return bool(machine.type == "STANDARD")
+
+
+def _same_or_refused(present: Any, text: str) -> Any:
+    if present.status == "RUNNING" and present.execution_input == text:
+        return present
+    raise ExecutionAlreadyExists(f"Execution Already Exists: '{present.execution_arn}'")
 
 
 def _definition(properties: dict[str, Any]) -> str:
@@ -209,6 +271,11 @@ def _check_input(text: str) -> None:
             f"Invalid State Machine Execution Input: {size} bytes are more than {LARGEST_INPUT}"
         )
     try:
-        json.loads(text)
+        json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:
         raise InvalidExecutionInput(f"Invalid State Machine Execution Input: '{error}'") from None
+
+
+def _refuse_constant(name: str) -> None:
+    """Python reads NaN and Infinity, which JSON does not have."""
+    raise ValueError(f"unrecognized token {name}")

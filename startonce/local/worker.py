@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 
 import psutil
 
-from startonce.local.reaper import Reaper, kill_group
+from startonce.local.forked_worker import WorkerTemplate, can_fork
+from startonce.local.reaper import kill_with_descendants
 
 _PIPE_SIZE = 1 << 20
 _MB = 1 << 20
@@ -20,33 +22,34 @@ _MB = 1 << 20
 class Worker:
     """A started process and the two pipes that it logs to.
 
+    Args:
+        template: makes quick copies of itself; None starts every process anew.
+
     Attributes:
         output: a file descriptor with what the handler printed.
         telemetry: a file descriptor with the log records of the runtime client, framed.
     """
 
     def __init__(
-        self, handler: str, task_root: str, environment: Mapping[str, str], reaper: Reaper
+        self,
+        handler: str,
+        task_root: str,
+        environment: Mapping[str, str],
+        template: WorkerTemplate | None,
     ) -> None:
-        self._reaper = reaper
         self.output, output_end = _pipe()
         self.telemetry, telemetry_end = _pipe()
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "awslambdaric", handler],
-                cwd=task_root,
-                env={**environment, "_LAMBDA_TELEMETRY_LOG_FD": str(telemetry_end)},
-                stdin=subprocess.DEVNULL,
-                stdout=output_end,
-                stderr=output_end,
-                pass_fds=(telemetry_end,),
-                start_new_session=True,
-            )
+            forks = template is not None and can_fork(task_root, environment)
+            start = template.start if template is not None and forks else _started
+            self._process = start(handler, task_root, environment, output_end, telemetry_end)
         finally:
             os.close(output_end)
             os.close(telemetry_end)
-        self._reaper.watch_group(self._process.pid)
-        self._memory = psutil.Process(self._process.pid)
+        try:
+            self._ps: psutil.Process | None = psutil.Process(self._process.pid)
+        except psutil.NoSuchProcess:
+            self._ps = None
         self._closed = False
 
     @property
@@ -56,19 +59,21 @@ class Worker:
 
     def resident_memory(self) -> int:
         """Resident memory in MB, rounded up; 0 when the process has ended."""
+        if self._ps is None:
+            return 0
         try:
-            return -(-int(self._memory.memory_info().rss) // _MB)
+            return -(-int(self._ps.memory_info().rss) // _MB)
         except psutil.Error:
             return 0
 
     def kill(self) -> None:
         """End the process and all that it started, at once. Any thread may call it."""
-        for process in self._descendants():
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        kill_group(self._process.pid)
+        if self._ps is not None and self.exit_code is None:
+            kill_with_descendants(self._ps)
+            # What it started and then left behind is still of its group.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._reaper.forget_group(self._process.pid)
 
     def close(self) -> None:
         """Kill it, and close the pipes: nobody may be reading them any more."""
@@ -78,12 +83,20 @@ class Worker:
             os.close(self.output)
             os.close(self.telemetry)
 
-    def _descendants(self) -> list[psutil.Process]:
-        """Also those that left the process group."""
-        try:
-            return list(self._memory.children(recursive=True))
-        except psutil.Error:
-            return []
+
+def _started(
+    handler: str, task_root: str, environment: Mapping[str, str], output: int, telemetry: int
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "awslambdaric", handler],
+        cwd=task_root,
+        env={**environment, "_LAMBDA_TELEMETRY_LOG_FD": str(telemetry)},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=(telemetry,),
+        start_new_session=True,
+    )
 
 
 def _pipe() -> tuple[int, int]:

@@ -11,7 +11,7 @@ from startonce.aws import Aws
 from startonce.deploy import STAGE, deploy
 from startonce.stack import Stack, find_stack
 from startonce.trace import Trace, trace_message
-from tests.conftest import CloudProcess, wait_for
+from tests.conftest import CloudProcess, let_topic_send, wait_for
 from tests.service_copy import copy_service
 
 
@@ -85,6 +85,7 @@ def service(cloud: CloudProcess, tmp_path_factory: pytest.TempPathFactory) -> Se
     sqs = aws.client("sqs")
     url = sqs.create_queue(QueueName=f"notifications-{uuid.uuid4().hex[:8]}")["QueueUrl"]
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+    let_topic_send(aws, url, attributes["QueueArn"], stack.notification_topic_arn)
     aws.client("sns").subscribe(
         TopicArn=stack.notification_topic_arn,
         Protocol="sqs",

@@ -98,24 +98,57 @@ def test_a_malformed_message_is_in_the_failure_queue_with_its_reason(service: Se
     assert service.notifications(execution.name) == 0
 
 
+def destination_record(service: Service, message_id: str) -> dict[str, object] | None:
+    """What Lambda wrote of a message's event when it gave it up."""
+    for message in all_messages(service.aws, service.stack.failure_queue_url):
+        body: dict[str, object] = json.loads(message["Body"])
+        if message_id in message["Body"] and "requestContext" in body:
+            return body
+    return None
+
+
 def test_an_event_whose_attempts_all_fail_is_in_the_failure_queue(service: Service) -> None:
     service.cloud.add_fault(service.stack.invoker, "exception", times=3)
     message_id = service.publish(operation())
-
-    def record() -> dict[str, object] | None:
-        for message in all_messages(service.aws, service.stack.failure_queue_url):
-            body: dict[str, object] = json.loads(message["Body"])
-            if message_id in message["Body"] and "requestContext" in body:
-                return body
-        return None
-
-    found = wait_for(record, what="the destination's record")
+    found = wait_for(lambda: destination_record(service, message_id), what="the record")
     assert found is not None
     context = found["requestContext"]
     assert isinstance(context, dict)
     assert context["condition"] == "RetriesExhausted"
     assert context["approximateInvokeCount"] == 3
     assert service.trace(message_id).executions == []
+
+
+def test_an_invoker_that_may_not_start_executions_tells_so_in_the_failure_queue(
+    service: Service,
+) -> None:
+    iam, role = service.aws.client("iam"), role_of(service, service.stack.invoker)
+    own = {"RoleName": role, "PolicyName": "invoker"}
+    before = iam.get_role_policy(**own)["PolicyDocument"]
+    statements = [one for one in before["Statement"] if one["Sid"] != "StartExecution"]
+    iam.put_role_policy(**own, PolicyDocument=json.dumps({**before, "Statement": statements}))
+    try:
+        message_id = service.publish(operation())
+        found = wait_for(lambda: destination_record(service, message_id), what="the record")
+    finally:
+        iam.put_role_policy(**own, PolicyDocument=json.dumps(before))
+    assert found is not None
+    response = found["responsePayload"]
+    assert isinstance(response, dict)
+    expected = (
+        f"assumed-role/{role}/{service.stack.invoker} is not authorized to perform: "
+        f"states:StartExecution on resource: {service.stack.state_machine_arn} because no "
+        "identity-based policy allows the states:StartExecution action"
+    )
+    assert expected in response["errorMessage"]
+    assert service.trace(message_id).executions == []
+
+
+def role_of(service: Service, function: str) -> str:
+    """The name of the function's role."""
+    client = service.aws.client("lambda")
+    arn: str = client.get_function_configuration(FunctionName=function)["Role"]
+    return arn.rpartition("/")[2]
 
 
 def test_a_step_that_runs_out_of_memory_is_retried_and_leaves_one_record(service: Service) -> None:

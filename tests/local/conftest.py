@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from startonce.aws import Aws
+from tests.conftest import policy
 
 
 @dataclass
@@ -53,10 +54,29 @@ def zipped(**files: str) -> bytes:
     return buffer.getvalue()
 
 
+TRUST = policy(
+    {
+        "Effect": "Allow",
+        "Principal": {"Service": ["lambda.amazonaws.com", "states.amazonaws.com"]},
+        "Action": "sts:AssumeRole",
+    }
+)
+
+
+def make_role(aws: Aws, *statements: dict[str, object]) -> str:
+    """The ARN of a new role that functions and state machines may assume."""
+    name = f"r-{uuid.uuid4().hex[:12]}"
+    client = aws.client("iam")
+    arn = client.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    if statements:
+        client.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=policy(*statements))
+    return str(arn)
+
+
 @pytest.fixture(scope="session")
 def role(aws: Aws) -> str:
-    answer = aws.client("iam").create_role(RoleName="tests", AssumeRolePolicyDocument="{}")
-    return str(answer["Role"]["Arn"])
+    """For tests that are not about permissions."""
+    return make_role(aws, {"Effect": "Allow", "Action": "*", "Resource": "*"})
 
 
 @pytest.fixture
@@ -65,10 +85,14 @@ def make_function(aws: Aws, role: str) -> MakeFunction:
 
     def make(source: str, **configuration: Any) -> Function:
         name = f"f-{uuid.uuid4().hex[:12]}"
-        settings = {"Runtime": "python3.13", "Handler": "app.handler", "Timeout": 10}
+        settings = {
+            "Role": role,
+            "Runtime": "python3.13",
+            "Handler": "app.handler",
+            "Timeout": 10,
+        }
         aws.client("lambda").create_function(
             FunctionName=name,
-            Role=role,
             Code={"ZipFile": zipped(app=source)},
             **{**settings, **configuration},
         )
