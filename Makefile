@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON_READY := $(VENV)/.ready
 NODE_READY := node_modules/.package-lock.json
+MINISTACK := .make/ministack
+MINISTACK_READY := $(MINISTACK)/.ready
 SLS := npx --no-install sls
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test lint format package deploy remove clean
+.PHONY: help run up test conformance conformance-table bench lint format package deploy remove clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +22,16 @@ up: $(PYTHON_READY) $(NODE_READY) ## Run the local cloud with the service deploy
 
 test: $(PYTHON_READY) $(NODE_READY) ## Run all tests
 	$(BIN)/pytest $(if $(CI),-n auto) $(ARGS)
+
+conformance: $(PYTHON_READY) ## Compare with AWS's behaviour: make conformance ENDPOINT=http://127.0.0.1:4566 SPEED=1, or ENDPOINT=aws
+	CONFORMANCE_ENDPOINT=$(ENDPOINT) CONFORMANCE_SPEED=$(SPEED) \
+		$(BIN)/pytest tests/conformance $(if $(CI),-n auto) $(ARGS)
+
+conformance-table: $(PYTHON_READY) $(MINISTACK_READY) ## Write docs/conformance.md, beside moto and ministack
+	$(BIN)/python -m tests.conformance.table $(ARGS)
+
+bench: $(PYTHON_READY) $(NODE_READY) $(MINISTACK_READY) ## Measure beside ministack and write docs/benchmarks.md: make bench ARGS=--only-startonce
+	$(BIN)/python -m benchmarks $(if $(ARGS),$(ARGS),--write docs/benchmarks.md)
 
 lint: $(PYTHON_READY) ## Check style and types
 	$(BIN)/ruff check .
@@ -42,7 +54,7 @@ remove: $(NODE_READY) ## Remove from AWS: make remove STAGE=dev
 	$(SLS) remove --stage $(STAGE) $(ARGS)
 
 clean: ## Forget all that was set up
-	rm -rf $(VENV) node_modules .serverless .serverless-resources-env *.egg-info
+	rm -rf $(VENV) $(MINISTACK) node_modules .serverless .serverless-resources-env *.egg-info
 
 $(PYTHON_READY): requirements.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -56,4 +68,9 @@ $(NODE_READY): package.json package-lock.json .npmrc
 	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(+a > 20 || (+a === 20 && +b >= 19) ? 0 : 1)' 2>/dev/null || \
 		{ echo "Node.js 20.19 or later is needed" >&2; exit 2; }
 	npm ci --no-fund --no-audit --loglevel=error
+	@touch $@
+
+$(MINISTACK_READY): benchmarks/ministack.txt
+	test -x $(MINISTACK)/bin/python || $(PYTHON) -m venv $(MINISTACK)
+	$(MINISTACK)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
