@@ -1,0 +1,290 @@
+"""docs/operating.md: each situation is made to happen, and what the page says is typed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from startonce.deploy import STAGE, deploy
+from startonce.stack import Stack, find_stack
+from tests.conftest import CloudProcess, start_cloud, wait_for
+from tests.docs.markdown import commands
+from tests.docs.terminal import Terminal, on_local
+from tests.service_copy import copy_service
+
+SCENARIOS = {
+    "Before you type",
+    "What rings",
+    "Take a message from the failure queue",
+    "A step failed for good",
+    "Nothing was recorded",
+    "Recorded, and not notified",
+    "Lambda gave up on the invoker",
+    "SNS could not deliver",
+    "An execution ended without a message in the failure queue",
+    "An event is lost",
+    "What became of an event",
+}
+"""The sections with commands that are tried here."""
+
+COMMANDS = commands("docs/operating.md")
+[BEFORE] = map(on_local, COMMANDS["Before you type"])
+TAKE, DELETE = COMMANDS["Take a message from the failure queue"]
+ERROR, HOW_FAR = COMMANDS["A step failed for good"]
+GOOD = {"user_id": "ada", "operation": "signed_in", "occurred_at": "2026-11-23T10:00:00Z"}
+
+
+@dataclass
+class OnCall:
+    """The service in trouble, and the terminal of the person on call."""
+
+    cloud: CloudProcess
+    stack: Stack
+    terminal: Terminal
+    before: str
+
+    def client(self, service: str) -> Any:
+        return self.cloud.aws.client(service)
+
+    def type(self, *scripts: str, ok: bool = True) -> str:
+        return self.terminal.run(self.before, *scripts, ok=ok)
+
+    def publish(self, message: object = GOOD) -> str:
+        answer = self.client("sns").publish(
+            TopicArn=self.stack.topic_arn, Message=json.dumps(message)
+        )
+        (self.terminal.folder / "publish.json").write_text(json.dumps(answer))
+        return str(answer["MessageId"])
+
+    def wait_for_failure(self) -> None:
+        wait_for(lambda: self.failures() == 1, what="a message in the failure queue")
+
+    def failures(self) -> int:
+        """All of them, also those that somebody is reading."""
+        attributes = self.client("sqs").get_queue_attributes(
+            QueueUrl=self.stack.failure_queue_url, AttributeNames=["All"]
+        )["Attributes"]
+        return int(attributes["ApproximateNumberOfMessages"]) + int(
+            attributes["ApproximateNumberOfMessagesNotVisible"]
+        )
+
+    def empty_failure_queue(self) -> None:
+        """Delete what was taken and what was not; a queue can be purged once a minute only."""
+        sqs, url = self.client("sqs"), self.stack.failure_queue_url
+        taken = self.terminal.folder / "message.json"
+        messages = json.loads(taken.read_text())["Messages"] if taken.exists() else []
+        messages += sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        for message in messages:
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        assert self.failures() == 0
+
+    def executions(self) -> dict[str, str]:
+        """Status by name."""
+        listed = self.client("stepfunctions").list_executions(
+            stateMachineArn=self.stack.state_machine_arn
+        )["executions"]
+        return {one["name"]: one["status"] for one in listed}
+
+    def records(self) -> set[str]:
+        items = self.client("dynamodb").scan(TableName=self.stack.table_name)["Items"]
+        return {item["execution_name"]["S"] for item in items}
+
+    def wait_for_success(self, name: str) -> None:
+        wait_for(lambda: self.executions()[name] == "SUCCEEDED", what=f"the success of {name}")
+        assert name in self.records()
+
+    def name(self) -> str:
+        """The execution's name in the failure message that was taken."""
+        return str(
+            json.loads((self.terminal.folder / "failure.json").read_text())["execution_name"]
+        )
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProcess]:
+    running = start_cloud("--speed", "120")
+    deploy(copy_service(tmp_path_factory.mktemp("service")), running.endpoint)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def before(deployed: CloudProcess, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A terminal in which "Before you type" was typed: what it left there, for all tests."""
+    terminal = Terminal(tmp_path_factory.mktemp("before"), deployed.endpoint)
+    names = " ".join(re.findall(r"(?m)^([A-Z_]+)=", BEFORE))
+    return terminal.run(BEFORE, f"declare -f; declare -p {names}")
+
+
+@pytest.fixture
+def on_call(deployed: CloudProcess, before: str, tmp_path: Path) -> Iterator[OnCall]:
+    stack = find_stack(deployed.aws, STAGE)
+    here = OnCall(deployed, stack, Terminal(tmp_path, deployed.endpoint), before)
+    yield here
+    here.empty_failure_queue()
+
+
+def test_what_rings(on_call: OnCall) -> None:
+    cloudwatch = on_call.client("cloudwatch")
+    [name] = [
+        one["AlarmName"]
+        for one in cloudwatch.describe_alarms()["MetricAlarms"]
+        if "ExecutionsFailed" in one["AlarmName"]
+    ]
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
+    on_call.publish({"user_id": "alan"})
+    on_call.wait_for_failure()
+    *_, alarm, counts = on_call.type(*COMMANDS["What rings"]).strip().splitlines()
+    assert alarm.startswith(f"{name}\tAn execution failed")
+    assert counts == "1\t0"
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="a test")
+
+
+def test_a_message_is_taken_and_deleted(on_call: OnCall) -> None:
+    on_call.publish({"user_id": "alan"})
+    on_call.wait_for_failure()
+    assert '"execution_name"' in on_call.type(TAKE)
+    assert on_call.failures() == 1
+    on_call.type(DELETE)
+    assert on_call.failures() == 0
+
+
+def test_a_step_failed_for_good(on_call: OnCall) -> None:
+    on_call.publish({"user_id": "alan"})
+    on_call.wait_for_failure()
+    said = on_call.type(TAKE, ERROR, HOW_FAR)
+    assert "\nInvalidOperation\n" in said
+    assert "must be a string" in said
+    assert '"Item"' not in said
+    assert "published" not in said
+
+
+def test_what_was_done_already_shows(on_call: OnCall) -> None:
+    # It publishes, and then nobody hears of it.
+    on_call.cloud.add_fault(f"{on_call.stack.name}-notifyUser", "exit", after=True)
+    on_call.publish()
+    on_call.wait_for_failure()
+    said = on_call.type(TAKE, ERROR, HOW_FAR)
+    assert "\nRuntime.ExitError\n" in said
+    assert '"Item"' in said
+    assert '"outcome": "published"' in said
+
+
+def test_what_was_not_recorded_is_redriven_once(on_call: OnCall) -> None:
+    on_call.cloud.add_fault(f"{on_call.stack.name}-recordOperation", "exception")
+    on_call.publish()
+    on_call.wait_for_failure()
+    [redrive] = COMMANDS["Nothing was recorded"]
+    said = on_call.type(TAKE, ERROR, HOW_FAR, redrive)
+    assert '"Item"' not in said
+    name = f"{on_call.name()}-redrive-1"
+    on_call.wait_for_success(name)
+    before = on_call.executions()
+    assert "ExecutionAlreadyExists" in on_call.type(HOW_FAR, redrive, ok=False)
+    assert on_call.executions() == before
+    assert on_call.name() not in on_call.records()
+
+
+def test_what_was_recorded_is_notified_by_hand(on_call: OnCall) -> None:
+    on_call.cloud.add_fault(f"{on_call.stack.name}-notifyUser", "exception")
+    on_call.publish()
+    on_call.wait_for_failure()
+    [notify] = COMMANDS["Recorded, and not notified"]
+    said = on_call.type(TAKE, ERROR, HOW_FAR, notify)
+    assert '"Item"' in said
+    assert '"message_id"' in said.splitlines()[-1]
+    # Now the log says so, and the page's table says that all is done.
+    assert '"outcome": "published"' in on_call.type(HOW_FAR)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["never started", "started unheard"])
+def test_lambda_gave_up_on_the_invoker(on_call: OnCall, after: bool) -> None:
+    on_call.cloud.add_fault(on_call.stack.invoker, "exception", after=after, times=3)
+    before = set(on_call.executions())
+    on_call.publish()
+    on_call.wait_for_failure()
+    why, redrive = COMMANDS["Lambda gave up on the invoker"]
+    said = on_call.type(TAKE, why)
+    assert "\nRetriesExhausted\n" in said
+    assert "InjectedFault" in said
+    if after:
+        [name] = set(on_call.executions()) - before
+        on_call.wait_for_success(name)
+        assert "ExecutionAlreadyExists" in on_call.type(redrive, ok=False)
+        assert set(on_call.executions()) - before == {name}
+    else:
+        assert set(on_call.executions()) == before
+        on_call.type(redrive)
+        [name] = set(on_call.executions()) - before
+        on_call.wait_for_success(name)
+
+
+def test_an_event_that_is_too_large_says_so_in_its_message_and_in_the_log(on_call: OnCall) -> None:
+    message_id = on_call.publish({**GOOD, "details": "x" * 261_900})
+    on_call.wait_for_failure()
+    why, _ = COMMANDS["Lambda gave up on the invoker"]
+    assert '"errorType":"EventTooLarge"' in on_call.type(TAKE, why).replace(": ", ":")
+    said = on_call.type(*COMMANDS["An event is lost"])
+    assert message_id in said
+    assert '"error": "EventTooLarge"' in said
+
+
+def test_sns_could_not_deliver(on_call: OnCall) -> None:
+    # Another subscription of the same kind, to a function that is gone.
+    sns, topic = on_call.client("sns"), on_call.stack.topic_arn
+    account = topic.split(":")[4]
+    queue = on_call.stack.failure_queue_url.rsplit("/", 1)[-1]
+    policy = {"deadLetterTargetArn": f"arn:aws:sqs:us-east-1:{account}:{queue}"}
+    subscription = sns.subscribe(
+        TopicArn=topic,
+        Protocol="lambda",
+        Endpoint=f"arn:aws:lambda:us-east-1:{account}:function:gone",
+        Attributes={"RedrivePolicy": json.dumps(policy)},
+    )["SubscriptionArn"]
+    name = on_call.publish()
+    on_call.wait_for_failure()
+    sns.unsubscribe(SubscriptionArn=subscription)
+    [redrive] = COMMANDS["SNS could not deliver"]
+    assert name not in on_call.executions()
+    assert '"TopicArn"' in on_call.type(TAKE, redrive)
+    on_call.wait_for_success(name)
+    assert "ExecutionAlreadyExists" in on_call.type(redrive, ok=False)
+
+
+def test_an_execution_that_was_stopped(on_call: OnCall) -> None:
+    functions, machines = on_call.client("lambda"), on_call.client("stepfunctions")
+    function = f"{on_call.stack.name}-recordOperation"
+    before = set(on_call.executions())
+    functions.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+    on_call.publish()
+    wait_for(lambda: set(on_call.executions()) - before, what="an execution")
+    [name] = set(on_call.executions()) - before
+    arn = f"{on_call.stack.state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+    machines.stop_execution(executionArn=arn)
+    wait_for(lambda: on_call.executions()[name] == "ABORTED", what="its end")
+    functions.delete_function_concurrency(FunctionName=function)
+
+    find, write = COMMANDS["An execution ended without a message in the failure queue"]
+    [redrive] = COMMANDS["Nothing was recorded"]
+    said = on_call.type(find, write, ERROR, HOW_FAR, redrive)
+    assert "\nABORTED\n" in said
+    assert on_call.name() == name
+    on_call.wait_for_success(f"{name}-redrive-1")
+
+
+def test_what_became_of_an_event(on_call: OnCall) -> None:
+    before = set(on_call.executions())
+    on_call.publish()
+    wait_for(lambda: set(on_call.executions()) - before, what="an execution")
+    [name] = set(on_call.executions()) - before
+    on_call.wait_for_success(name)
+    said = on_call.type(*COMMANDS["What became of an event"])
+    assert '"outcome": "started"' in said
+    assert "TaskStateEntered\tNotifyUser" in said
+    assert "ExecutionSucceeded" in said
