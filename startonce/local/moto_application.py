@@ -6,7 +6,6 @@ A service with a single path needs neither.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Callable, Iterable
@@ -20,7 +19,11 @@ from moto.moto_server.werkzeug_app import (
 )
 from moto.sns.responses import SNSResponse
 from moto.stepfunctions.responses import StepFunctionResponse
+from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
+
+from startonce.local.error_response import error_response
+from startonce.local.requested_action import protocol, signature
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -52,16 +55,22 @@ class MotoApplication:
             status, headers, content = dispatch(request, request.raw_url, dict(request.headers))
             response = Response(content, status, headers)
         except NotImplementedError as error:
-            response = _error(501, "NotImplemented", f"NotImplemented: {error}")
+            response = _error(environ, 501, "NotImplemented", f"NotImplemented: {error}")
+        except NotFound:
+            what = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
+            message = f"NotImplemented: the local cloud has no {what}"
+            response = _error(environ, 501, "NotImplemented", message)
         except Exception as error:
             _log.exception("%s failed", environ["PATH_INFO"])
-            response = _error(500, "InternalFailure", f"the local cloud failed: {error}")
+            message = f"the local cloud failed: {error}"
+            response = _error(environ, 500, "InternalFailure", message)
         return response(environ, start_response)
 
 
-def _error(status: int, kind: str, message: str) -> Response:
-    body = json.dumps({"__type": kind, "message": message})
-    return Response(body, status, {"x-amzn-ErrorType": kind}, content_type="application/json")
+def _error(environ: WSGIEnvironment, status: int, code: str, message: str) -> Response:
+    signed = signature(environ)
+    kind = "json" if signed is None else protocol(environ, signed)
+    return error_response(kind, status, code, message)
 
 
 def _short_way(environ: WSGIEnvironment) -> Callable[..., Any] | None:
@@ -79,4 +88,5 @@ def _quiet_app(service: Any) -> Any:
     app.debug = False
     # Our own answer says what is not implemented; Flask's only that something failed.
     app.config["PROPAGATE_EXCEPTIONS"] = True
+    app.config["TRAP_HTTP_EXCEPTIONS"] = True
     return app

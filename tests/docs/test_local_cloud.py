@@ -116,7 +116,7 @@ def test_the_table_of_faults_is_that_of_the_code() -> None:
 )
 def test_make_runs_the_commands_of_the_page(target: str, expected: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        ["make", "--dry-run", target],
+        ["make", "--dry-run", "--no-print-directory", target],
         cwd=clone(tmp_path),
         capture_output=True,
         text=True,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.conftest import REPOSITORY, CloudProcess, start_cloud, wait_for
 from tests.local.conftest import Function, MakeFunction, zipped
@@ -201,3 +202,23 @@ def test_an_answer_that_is_no_json_is_a_function_error(make_function: MakeFuncti
     answer = function.invoke()
     assert answer["FunctionError"] == "Unhandled"
     assert answer["Payload"]["errorType"] == "Runtime.MarshalError"
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "arguments"),
+    [
+        ("sns", "create_sms_sandbox_phone_number", {"PhoneNumber": "+15555550100"}),
+        ("stepfunctions", "validate_state_machine_definition", {"definition": "{}"}),
+        ("lambda", "get_account_settings", {}),
+        ("sqs", "start_message_move_task", {"SourceArn": "arn:aws:sqs:us-east-1:1:q"}),
+    ],
+)
+def test_an_action_that_nobody_implements_is_refused_by_name(
+    cloud: CloudProcess, service: str, operation: str, arguments: dict[str, str]
+) -> None:
+    client = cloud.aws.client(service)
+    client.meta.events.register(f"needs-retry.{service}.*", lambda **_: None)
+    with pytest.raises(ClientError) as caught:
+        getattr(client, operation)(**arguments)
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
+    assert "NotImplemented" in str(caught.value)
