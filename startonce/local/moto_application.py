@@ -83,6 +83,8 @@ def _short_way(environ: WSGIEnvironment) -> Callable[..., Any] | None:
 
 
 def _quiet_app(service: Any) -> Any:
+    if service is None:
+        raise NotImplementedError("the local cloud has no such service")
     app = create_backend_app(service)
     # Flask's help for developers costs time, and is for moto's own.
     app.debug = False

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from moto.core.exceptions import AWSError
+from moto.stepfunctions.exceptions import ValidationException
 from moto.stepfunctions.responses import StepFunctionResponse
 
 from startonce.local.executions import described
@@ -52,7 +53,7 @@ def mend_answers() -> None:
 def start_execution(request: Any) -> Answer:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html"""
     execution = request.stepfunction_backend.start_execution(
-        request._get_param("stateMachineArn"),
+        _required(request, "stateMachineArn"),
         request._get_param("name"),
         request._get_param("input"),
     )
@@ -61,7 +62,7 @@ def start_execution(request: Any) -> Answer:
 
 def start_sync_execution(request: Any) -> Answer:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartSyncExecution.html"""
-    arn = request._get_param("stateMachineArn")
+    arn = _required(request, "stateMachineArn")
     backend = request.stepfunction_backend
     if checks_names(backend.describe_state_machine(arn)):
         raise _type_not_supported(arn)
@@ -86,7 +87,7 @@ def describe_execution(request: Any) -> Answer:
 
 def list_executions(request: Any) -> Answer:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html"""
-    arn = request._get_param("stateMachineArn")
+    arn = _required(request, "stateMachineArn")
     machine = request.stepfunction_backend.describe_state_machine(arn)
     if not checks_names(machine):
         raise _type_not_supported(arn)
@@ -137,7 +138,17 @@ def _type_not_supported(arn: str) -> StateMachineTypeNotSupported:
 
 
 def _execution(request: Any) -> Any:
-    return request.stepfunction_backend.describe_execution(request._get_param("executionArn"))
+    return request.stepfunction_backend.describe_execution(_required(request, "executionArn"))
+
+
+def _required(request: Any, name: str) -> str:
+    value = request._get_param(name)
+    if not isinstance(value, str):
+        raise ValidationException(
+            f"1 validation error detected: Value null at '{name}' failed to satisfy constraint: "
+            "Member must not be null"
+        )
+    return value
 
 
 def _position(request: Any, default: int) -> int:

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -202,6 +204,17 @@ def test_an_answer_that_is_no_json_is_a_function_error(make_function: MakeFuncti
     answer = function.invoke()
     assert answer["FunctionError"] == "Unhandled"
     assert answer["Payload"]["errorType"] == "Runtime.MarshalError"
+
+
+def test_a_service_that_nobody_implements_is_refused_by_name(cloud: CloudProcess) -> None:
+    signed = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/nosuch/aws4_request"
+    request = urllib.request.Request(
+        cloud.endpoint, data=b"", headers={"Authorization": signed}, method="POST"
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=10)
+    assert caught.value.code == 501
+    assert b"NotImplemented" in caught.value.read()
 
 
 @pytest.mark.parametrize(
