@@ -12,7 +12,7 @@ SLS := npx --no-install sls
 .PHONY: help run up test conformance conformance-table bench lint format package deploy remove clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(PYTHON_READY) $(NODE_READY) ## Deploy into a local cloud, publish three messages, show what became of them
 	@$(BIN)/startonce demo
