@@ -22,7 +22,7 @@ from startonce.local.forked_worker import WorkerTemplate
 from startonce.local.function_log import FunctionLog, LogSink, Measurements, Status
 from startonce.local.function_spec import FunctionSpec
 from startonce.local.invocation import Invocation, Outcome
-from startonce.local.log_frames import FrameReader, LineReader
+from startonce.local.log_reader import LogReader
 from startonce.local.runtime_api import Answer, NextInvocation, RuntimeApi
 from startonce.local.worker import Worker
 
@@ -104,8 +104,7 @@ class ExecutionEnvironment:
         self._api = RuntimeApi()
         variables = self._environment_variables()
         self._worker = Worker(self.spec.handler, self._task_root, variables, self._template)
-        self._lines = LineReader(self._worker.output)
-        self._frames = FrameReader(self._worker.telemetry)
+        self._output = LogReader(self._worker.output)
         self._started = time.monotonic()
 
     def _initialise(self) -> tuple[float | None, _Ending | None]:
@@ -183,8 +182,7 @@ class ExecutionEnvironment:
                 return _Ending("error", fault.payload())
 
     def _collect_output(self, last: bool = False) -> None:
-        self._log.write(self._frames.read())
-        self._log.write(self._lines.flush() if last else self._lines.read())
+        self._log.write(self._output.flush() if last else self._output.read())
 
     def _look_at_memory(self) -> int:
         resident = self._worker.resident_memory()
@@ -215,6 +213,8 @@ class ExecutionEnvironment:
             "PATH": os.environ.get("PATH", os.defpath),
             "TZ": ":UTC",
             "_HANDLER": spec.handler,
+            # The runtime client's records go where prints go, so that their order is kept.
+            "_LAMBDA_TELEMETRY_LOG_FD": "1",
         }
         if spec.log_format == "JSON":
             variables["AWS_LAMBDA_LOG_FORMAT"] = "JSON"

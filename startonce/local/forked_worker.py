@@ -43,15 +43,14 @@ class WorkerTemplate:
         task_root: str,
         environment: Mapping[str, str],
         output: int,
-        telemetry: int,
     ) -> ForkedProcess:
-        """A new worker that prints to ``output`` and logs to ``telemetry``."""
+        """A new worker that prints to ``output``."""
         request = {"handler": handler, "task_root": task_root, "environment": dict(environment)}
         status, status_end = os.pipe()
         try:
             with self._lock:
                 data = json.dumps(request).encode()
-                socket.send_fds(self._socket, [data], [output, telemetry, status_end])
+                socket.send_fds(self._socket, [data], [output, status_end])
         finally:
             os.close(status_end)
         return ForkedProcess(status)

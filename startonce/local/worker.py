@@ -20,14 +20,13 @@ _MB = 1 << 20
 
 
 class Worker:
-    """A started process and the two pipes that it logs to.
+    """A started process and the pipe that it prints and logs to.
 
     Args:
         template: makes quick copies of itself; None starts every process anew.
 
     Attributes:
-        output: a file descriptor with what the handler printed.
-        telemetry: a file descriptor with the log records of the runtime client, framed.
+        output: the pipe's reading end; see :mod:`startonce.local.log_reader`.
     """
 
     def __init__(
@@ -38,14 +37,12 @@ class Worker:
         template: WorkerTemplate | None,
     ) -> None:
         self.output, output_end = _pipe()
-        self.telemetry, telemetry_end = _pipe()
         try:
             forks = template is not None and can_fork(task_root, environment)
             start = template.start if template is not None and forks else _started
-            self._process = start(handler, task_root, environment, output_end, telemetry_end)
+            self._process = start(handler, task_root, environment, output_end)
         finally:
             os.close(output_end)
-            os.close(telemetry_end)
         try:
             self._ps: psutil.Process | None = psutil.Process(self._process.pid)
         except psutil.NoSuchProcess:
@@ -81,20 +78,18 @@ class Worker:
             self._closed = True
             self.kill()
             os.close(self.output)
-            os.close(self.telemetry)
 
 
 def _started(
-    handler: str, task_root: str, environment: Mapping[str, str], output: int, telemetry: int
+    handler: str, task_root: str, environment: Mapping[str, str], output: int
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "awslambdaric", handler],
         cwd=task_root,
-        env={**environment, "_LAMBDA_TELEMETRY_LOG_FD": str(telemetry)},
+        env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        pass_fds=(telemetry,),
         start_new_session=True,
     )
 

@@ -6,8 +6,8 @@ a program of its own, started by :mod:`startonce.local.forked_worker`, because a
 threads cannot be forked safely.
 
 Over the socket comes one datagram for each worker: JSON with ``handler``, ``task_root`` and
-``environment``, and three descriptors: where to print, where to log, and where this process writes
-the worker's process ID and, when it has ended, its exit status (a line each).
+``environment``, and two descriptors: where to print, and where this process writes the worker's
+process ID and, when it has ended, its exit status (a line each).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main(descriptor: int) -> dict[str, Any] | None:
                     os.read(wake_read, 4096)
                 _report_ended(statuses)
             if server in ready:
-                data, descriptors, _, _ = socket.recv_fds(server, LARGEST_REQUEST, 3)
+                data, descriptors, _, _ = socket.recv_fds(server, LARGEST_REQUEST, 2)
                 if not data:
                     return None
                 request = _fork(data, descriptors, statuses)
@@ -73,32 +73,30 @@ def _preload() -> None:
 
 def _fork(data: bytes, descriptors: list[int], statuses: dict[int, int]) -> dict[str, Any] | None:
     """None in this process; the request in the new worker."""
-    output, telemetry, status = descriptors
+    output, status = descriptors
     pid = os.fork()
     if pid:
         os.close(output)
-        os.close(telemetry)
         statuses[pid] = status
         os.write(status, f"{pid}\n".encode())
         return None
     request: dict[str, Any] = json.loads(data)
-    _become_worker(request, output, telemetry)
+    _become_worker(request, output)
     return request
 
 
-def _become_worker(request: dict[str, Any], output: int, telemetry: int) -> None:
+def _become_worker(request: dict[str, Any], output: int) -> None:
     os.setsid()
     signal.set_wakeup_fd(-1)
     for signal_number in (signal.SIGCHLD, signal.SIGINT):
         signal.signal(signal_number, signal.SIG_DFL)
     # Low numbers first, so that all above them can be closed: they are other workers'.
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((nothing, 0), (output, 1), (output, 2), (telemetry, 3)):
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
-    os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os.environ.clear()
     os.environ.update(request["environment"])
-    os.environ["_LAMBDA_TELEMETRY_LOG_FD"] = "3"
     os.chdir(request["task_root"])
     sys.path[0] = request["task_root"]
     sys.argv = ["awslambdaric", request["handler"]]
