@@ -122,12 +122,15 @@ def _deployed(cloud: LocalCloud, aws: Aws) -> Stack:
 
 
 def _what_to_try(endpoint: str, stack: Stack | None) -> str:
-    """The endpoint, and commands for the ordinary AWS CLI that can be copied as they are."""
+    """The endpoint, and commands for the ordinary AWS CLI that can be copied as they are.
+
+    Its version 1 reads AWS_DEFAULT_REGION alone and has no `aws logs tail`; others read AWS_REGION.
+    """
     intro = f"""\
 The local cloud listens on {endpoint}; Ctrl-C stops it. In another terminal:
 
   export AWS_ENDPOINT_URL={endpoint} AWS_REGION={LOCAL_REGION} \
-AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
+AWS_DEFAULT_REGION={LOCAL_REGION} AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
 """
     if stack is None:
         return (
@@ -144,7 +147,8 @@ AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
         + f"""
   aws sns publish --topic-arn {stack.topic_arn} --message '{message}'
   aws stepfunctions list-executions --state-machine-arn {stack.state_machine_arn}
-  aws logs tail {stack.invoker_log_group}
+  aws logs filter-log-events --log-group-name {stack.invoker_log_group} \
+--query 'events[].message' --output text
 """
     )
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from typing import Any
 
-from moto.cloudformation import parsing
 from moto.cloudformation import urls as cloudformation_urls
-from moto.cloudformation.exceptions import ValidationError
-from moto.cloudformation.models import CloudFormationBackend
+from moto.cloudformation.exceptions import (
+    AlreadyExistsException,
+    CloudFormationError,
+    ValidationError,
+)
+from moto.cloudformation.models import ChangeSet, CloudFormationBackend, Stack
 from moto.cloudformation.parsing import get_model_map
+from moto.cloudformation.utils import generate_stack_id
 from moto.cloudwatch.models import cloudwatch_backends
-from moto.core.common_models import CloudFormationModel
+from moto.logs.models import LogGroup
 from moto.s3.models import s3_backends
 from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
@@ -19,113 +23,24 @@ from moto.utilities.utils import get_partition
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from startonce.local.attached_resource import AttachedResource
 from startonce.local.event_source_mapping import LocalEventSourceMapping
 from startonce.local.iam_roles import ManagedPolicyResource, RoleResource
-from startonce.local.lambda_service import LocalFunction, LocalLambdaBackend
+from startonce.local.lambda_resources import (
+    EventInvokeConfig,
+    FunctionAlias,
+    FunctionVersion,
+    Permission,
+)
+from startonce.local.lambda_service import LocalFunction
 from startonce.local.s3_notifications import BucketResource
 from startonce.local.sqs_queue import LocalQueue
+from startonce.local.stack_resources import HARMLESS
+from startonce.local.stacks import LocalStack
 from startonce.local.step_functions import LocalStateMachine
 
-HARMLESS = {
-    "AWS::CDK::Metadata": "it describes the template and makes nothing",
-    "AWS::CloudFormation::WaitCondition": "it makes nothing",
-    "AWS::CloudFormation::WaitConditionHandle": "it makes nothing",
-}
-"""Types that are accepted and do nothing, each with the reason why that is no lie."""
 
-
-class _Attached(CloudFormationModel):
-    """A resource that is a property of another one: a policy, a subscription.
-
-    Subclasses say how to attach and detach it; an update detaches the old and attaches the new.
-    """
-
-    TYPE: ClassVar[str] = ""
-
-    def __init__(
-        self, name: str, properties: dict[str, Any], account_id: str, region_name: str
-    ) -> None:
-        self.name = name
-        self.properties = properties
-        self.account_id = account_id
-        self.region_name = region_name
-        self.attach()
-
-    def attach(self) -> None:
-        """Give the other resource this property."""
-        raise NotImplementedError
-
-    def detach(self) -> None:
-        """Take it away; the other resource may be gone already."""
-
-    @property
-    def physical_resource_id(self) -> str:
-        """What ``Ref`` gives."""
-        return self.name
-
-    @classmethod
-    def cloudformation_type(cls) -> str:
-        """``AWS::Service::Type``."""
-        return cls.TYPE
-
-    @staticmethod
-    def cloudformation_name_type() -> str:
-        """No property names these resources."""
-        return ""
-
-    @classmethod
-    def create_from_cloudformation_json(
-        cls,
-        resource_name: str,
-        cloudformation_json: dict[str, Any],
-        account_id: str,
-        region_name: str,
-        **kwargs: Any,
-    ) -> _Attached:
-        """Make and attach it."""
-        return cls(resource_name, cloudformation_json["Properties"], account_id, region_name)
-
-    @classmethod
-    def update_from_cloudformation_json(
-        cls,
-        original_resource: Any,
-        new_resource_name: str,
-        cloudformation_json: dict[str, Any],
-        account_id: str,
-        region_name: str,
-    ) -> _Attached:
-        """Detach the old, attach the new, under the same name."""
-        original_resource.detach()
-        properties = cloudformation_json["Properties"]
-        return cls(original_resource.name, properties, account_id, region_name)
-
-    def delete(self, account_id: str, region_name: str) -> None:
-        """Detach it."""
-        self.detach()
-
-
-class EventInvokeConfig(_Attached):
-    """A function's asynchronous settings."""
-
-    TYPE = "AWS::Lambda::EventInvokeConfig"
-
-    def attach(self) -> None:
-        config = {
-            key: self.properties[key] for key in ("DestinationConfig",) if key in self.properties
-        }
-        for number in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds"):
-            if number in self.properties:
-                config[number] = int(self.properties[number])
-        backend = LocalLambdaBackend.of(self.account_id, self.region_name)
-        backend.put_function_event_invoke_config(self.properties["FunctionName"], config)
-
-    def detach(self) -> None:
-        backend = LocalLambdaBackend.of(self.account_id, self.region_name)
-        if self.properties["FunctionName"] in backend._lambdas._functions:
-            backend.delete_function_event_invoke_config(self.properties["FunctionName"])
-
-
-class Subscription(_Attached):
+class Subscription(AttachedResource):
     """An SNS subscription with its attributes."""
 
     TYPE = "AWS::SNS::Subscription"
@@ -154,7 +69,7 @@ class Subscription(_Attached):
         self._backend.unsubscribe(self.name)
 
 
-class TopicPolicy(_Attached):
+class TopicPolicy(AttachedResource):
     """The policy of one or more topics."""
 
     TYPE = "AWS::SNS::TopicPolicy"
@@ -165,7 +80,7 @@ class TopicPolicy(_Attached):
             sns_backends[self.account_id][arn.split(":")[3]].get_topic(arn).policy = policy
 
 
-class QueuePolicy(_Attached):
+class QueuePolicy(AttachedResource):
     """The policy of one or more queues."""
 
     TYPE = "AWS::SQS::QueuePolicy"
@@ -177,7 +92,7 @@ class QueuePolicy(_Attached):
             backend.set_queue_attributes(url.rsplit("/", 1)[-1], {"Policy": policy})
 
 
-class BucketPolicy(_Attached):
+class BucketPolicy(AttachedResource):
     """The policy of a bucket."""
 
     TYPE = "AWS::S3::BucketPolicy"
@@ -188,7 +103,7 @@ class BucketPolicy(_Attached):
         backend.put_bucket_policy(self.properties["Bucket"], policy)
 
 
-class Alarm(_Attached):
+class Alarm(AttachedResource):
     """A CloudWatch alarm: it is there to be seen; nothing here feeds its metric."""
 
     TYPE = "AWS::CloudWatch::Alarm"
@@ -199,6 +114,7 @@ class Alarm(_Attached):
 
     def attach(self) -> None:
         given = self.properties
+        self.name = given.get("AlarmName", self.name)
         cloudwatch_backends[self.account_id][self.region_name].put_metric_alarm(
             name=self.name,
             namespace=given.get("Namespace", ""),
@@ -221,6 +137,37 @@ class Alarm(_Attached):
         cloudwatch_backends[self.account_id][self.region_name].delete_alarms([self.name])
 
 
+class LogGroupResource(LogGroup):
+    """``AWS::Logs::LogGroup``: moto cannot change one."""
+
+    @classmethod
+    def update_from_cloudformation_json(
+        cls,
+        original_resource: Any,
+        new_resource_name: str,
+        cloudformation_json: dict[str, Any],
+        account_id: str,
+        region_name: str,
+    ) -> Any:
+        """How long it keeps what it has; with another name it is another one."""
+        properties = cloudformation_json["Properties"]
+        name = properties.get("LogGroupName", original_resource.name)
+        if name == original_resource.name:
+            original_resource.set_retention_policy(properties.get("RetentionInDays"))
+            return original_resource
+        made = cls.create_from_cloudformation_json(
+            name, cloudformation_json, account_id, region_name
+        )
+        original_resource.delete(account_id, region_name)
+        return made
+
+
+class ChangeSetNotFound(CloudFormationError):
+    """There is no such change set."""
+
+    code = "ChangeSetNotFound"
+
+
 class LocalCloudFormationBackend(CloudFormationBackend):
     """Refuses a template with a type that nobody implements, before anything is made."""
 
@@ -235,56 +182,167 @@ class LocalCloudFormationBackend(CloudFormationBackend):
         refuse_unknown_types(template)
         return []
 
-    def create_stack(self, name: str, template: str, *args: Any, **kwargs: Any) -> Any:
-        """Raises ValidationError for a template with a type that is not implemented."""
-        refuse_unknown_types(template)
-        return super().create_stack(name, template, *args, **kwargs)
+    def create_stack(
+        self, name: str, template: str, parameters: dict[str, Any], *args: Any, **options: Any
+    ) -> LocalStack:
+        """Make a stack; its status says whether its resources could be made.
 
-    def update_stack(self, name: str, template: str, *args: Any, **kwargs: Any) -> Any:
-        """Raises ValidationError for a template with a type that is not implemented."""
-        if template:  # else the present one is used again
-            refuse_unknown_types(template)
-        return super().update_stack(name, template, *args, **kwargs)
+        Raises:
+            ValidationError: the template cannot be read, or has a type that is not implemented.
+            AlreadyExistsException: there is one with this name.
+        """
+        refuse_unknown_types(template)
+        self._refuse_a_name_that_is_taken(name)
+        stack = LocalStack(  # type: ignore[abstract]
+            stack_id=generate_stack_id(name, self.region_name, self.account_id),
+            name=name,
+            template=template,
+            parameters=parameters,
+            account_id=self.account_id,
+            region_name=self.region_name,
+            **options,
+        )
+        self.stacks[stack.stack_id] = stack
+        stack.create_resources()
+        return stack
+
+    def update_stack(
+        self,
+        name: str,
+        template: str,
+        role_arn: str | None,
+        parameters: list[dict[str, Any]],
+        tags: dict[str, str] | None,
+    ) -> Stack:
+        """Change a stack; its status says whether its resources could be changed.
+
+        Raises:
+            ValidationError: see :meth:`create_stack`; or there is nothing to change.
+        """
+        stack = self.get_stack(name)
+        template = template or str(stack.template)  # none: the present one is used again
+        refuse_unknown_types(template)
+        resolved = self._resolve_update_parameters(stack, parameters)
+        same = stack.has_template(template) and stack.has_parameters(resolved)
+        if same and tags in (None, stack.tags):
+            raise ValidationError(message="No updates are to be performed.")
+        stack.update(template, role_arn, parameters=resolved, tags=tags)
+        return stack
+
+    def delete_stack(self, name_or_stack_id: str) -> None:
+        """Remove a stack, unless some of its resources remain; one that is gone is no error."""
+        for stack in list(self.stacks.values()):
+            if name_or_stack_id in (stack.name, stack.stack_id):
+                stack.delete()
+                if stack.status == "DELETE_COMPLETE":
+                    self.deleted_stacks[stack.stack_id] = self.stacks.pop(stack.stack_id)
 
     def create_change_set(
-        self, stack_name: str, change_set_name: str, template: str, *args: Any, **kwargs: Any
-    ) -> Any:
-        """Raises ValidationError for a template with a type that is not implemented."""
+        self,
+        stack_name: str,
+        change_set_name: str,
+        template: str,
+        parameters: dict[str, str],
+        description: str,
+        change_set_type: str,
+        *args: Any,
+        **options: Any,
+    ) -> tuple[str, str]:
+        """Prepare a change, or a new stack.
+
+        Raises:
+            ValidationError, AlreadyExistsException: see :meth:`create_stack`.
+        """
         if template:
             refuse_unknown_types(template)
-        return super().create_change_set(stack_name, change_set_name, template, *args, **kwargs)
+        if change_set_type == "CREATE":
+            self._refuse_a_name_that_is_taken(stack_name)
+        elif self.get_stack(stack_name).status == "ROLLBACK_COMPLETE":
+            raise ValidationError(
+                message=f"Stack:{self.get_stack(stack_name).stack_id} is in ROLLBACK_COMPLETE "
+                "state and can not be updated."
+            )
+        return super().create_change_set(
+            stack_name,
+            change_set_name,
+            template,
+            parameters,
+            description,
+            change_set_type,
+            *args,
+            **options,
+        )
+
+    def delete_change_set(self, change_set_name: str) -> None:
+        """Forget it; one that is not there is no error."""
+        for key, one in list(self.change_sets.items()):
+            if change_set_name in (key, one.change_set_name):
+                del self.change_sets[key]
+
+    def execute_change_set(self, change_set_name: str, stack_name: str | None = None) -> None:
+        """Make the stack, or change it; its status says whether that could be done.
+
+        https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ExecuteChangeSet.html
+
+        Raises:
+            ChangeSetNotFound: there is none.
+            ValidationError: the template cannot be read.
+        """
+        change_set = self._change_set(change_set_name, stack_name)
+        stack = self.stacks[change_set.stack_id]
+        assert isinstance(stack, LocalStack)
+        if change_set.change_set_type == "CREATE":
+            stack.create_from_change_set(change_set.template, change_set.parameters)
+        else:
+            stack.update(
+                change_set.template,
+                change_set.role_arn,
+                parameters=change_set.parameters,
+                tags=change_set.tags or None,
+            )
+        done = stack.status in ("CREATE_COMPLETE", "CREATE_IN_PROGRESS", "UPDATE_COMPLETE")
+        change_set.execution_status = "EXECUTE_COMPLETE" if done else "EXECUTE_FAILED"
+
+    def _change_set(self, name: str, stack_name: str | None) -> ChangeSet:
+        for key, one in reversed(self.change_sets.items()):
+            of_this = stack_name in (None, one.stack_name, one.stack_id)
+            if name == key or (name == one.change_set_name and of_this):
+                return one
+        raise ChangeSetNotFound(f"ChangeSet [{name}] does not exist")
+
+    def _refuse_a_name_that_is_taken(self, name: str) -> None:
+        """A stack whose first change set was never executed gives way."""
+        for stack in list(self.stacks.values()):
+            if stack.name == name:
+                if stack.status != "REVIEW_IN_PROGRESS":
+                    raise AlreadyExistsException(f"Stack [{name}] already exists")
+                del self.stacks[stack.stack_id]
 
 
 def install_types() -> None:
     """Tell moto of the types above."""
     types = get_model_map()
-    types.pop(_Attached.TYPE, None)
-    for model in (EventInvokeConfig, Subscription, TopicPolicy, QueuePolicy, BucketPolicy, Alarm):
+    types.pop(AttachedResource.TYPE, None)
+    for model in (
+        EventInvokeConfig,
+        Permission,
+        FunctionVersion,
+        FunctionAlias,
+        Subscription,
+        TopicPolicy,
+        QueuePolicy,
+        BucketPolicy,
+        Alarm,
+    ):
         types[model.TYPE] = model
     types["AWS::IAM::ManagedPolicy"] = ManagedPolicyResource  # type: ignore[type-abstract]
     types["AWS::IAM::Role"] = RoleResource  # type: ignore[type-abstract]
+    types["AWS::Logs::LogGroup"] = LogGroupResource  # type: ignore[type-abstract]
     types["AWS::S3::Bucket"] = BucketResource  # type: ignore[type-abstract]
     types["AWS::SQS::Queue"] = LocalQueue  # type: ignore[type-abstract]
     types["AWS::Lambda::EventSourceMapping"] = LocalEventSourceMapping  # type: ignore[type-abstract]
     types["AWS::Lambda::Function"] = LocalFunction  # type: ignore[type-abstract]
     types["AWS::StepFunctions::StateMachine"] = LocalStateMachine  # type: ignore[type-abstract]
-
-
-def mend_sub() -> None:
-    """Make ``Fn::Sub`` with a map leave ``$$`` alone: moto turns it into ``$``, and Step Functions'
-    context object is written ``$$.Execution.Name``.
-    """
-    original = parsing.clean_json
-
-    def clean_json(resource_json: Any, resources_map: parsing.ResourceMap) -> Any:
-        if not (isinstance(resource_json, dict) and isinstance(resource_json.get("Fn::Sub"), list)):
-            return original(resource_json, resources_map)
-        text, names = resource_json["Fn::Sub"]
-        for name, replacement in names.items():
-            text = text.replace("${" + name + "}", str(clean_json(replacement, resources_map)))
-        return original({"Fn::Sub": text}, resources_map)
-
-    parsing.clean_json = clean_json
 
 
 def refuse_unknown_types(template: str) -> None:

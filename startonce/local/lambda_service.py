@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import copy
+import json
 import re
 import threading
 import time
@@ -16,6 +18,7 @@ from moto.awslambda.exceptions import (
     FunctionAlreadyExists,
     InvalidParameterValueException,
     InvalidRoleFormat,
+    LambdaClientError,
     UnknownFunctionException,
 )
 from moto.awslambda.models import LambdaBackend, LambdaFunction
@@ -28,6 +31,7 @@ from startonce.local.asynchronous_queue import (
     MessageAttributes,
 )
 from startonce.local.credentials import Credentials
+from startonce.local.function_checks import check_code, check_configuration
 from startonce.local.function_spec import FunctionSpec
 from startonce.local.functions import Functions
 from startonce.local.invocation import Invocation, Outcome
@@ -52,6 +56,15 @@ class NotImplementedLocally(JsonRESTError):
 
     def __init__(self, what: str) -> None:
         super().__init__("NotImplemented", f"NotImplemented: the local cloud has no {what}")
+
+
+class ResourceConflict(LambdaClientError):
+    """What is there already, or is still needed, is in the way."""
+
+    code = 409
+
+    def __init__(self, message: str) -> None:
+        super().__init__("ResourceConflictException", message)
 
 
 class LambdaService:
@@ -161,13 +174,17 @@ class LocalFunction(LambdaFunction):
     """A function with the configuration that moto leaves out."""
 
     service: ClassVar[LambdaService]
+    published = 0
+    """The number of the last version."""
 
     def __init__(
         self, account_id: str, spec: dict[str, Any], region: str, version: str | int = "$LATEST"
     ) -> None:
         _refuse_what_is_missing(spec)
+        check_configuration(spec)
         self.further_configuration = {key: spec[key] for key in _CONFIGURATION if key in spec}
         super().__init__(account_id, spec, region, version)
+        check_code(self.code_bytes)
 
     @property
     def plain_arn(self) -> str:
@@ -251,6 +268,7 @@ class LocalFunction(LambdaFunction):
     def update_configuration(self, config_updates: dict[str, Any]) -> dict[str, Any]:
         """Take every property that the function was made with."""
         _refuse_what_is_missing(config_updates)
+        check_configuration(config_updates)
         if "Role" in config_updates:
             self.service.check_role(config_updates["Role"], self.plain_arn)
         updates = {key: config_updates[key] for key in _CONFIGURATION if key in config_updates}
@@ -259,6 +277,30 @@ class LocalFunction(LambdaFunction):
         )
         self.further_configuration.update(updates)
         return super().update_configuration(config_updates)
+
+    def _set_function_code(self, updated_spec: dict[str, Any]) -> None:
+        """Raises InvalidParameterValueException: S3 does not have it."""
+        try:
+            super()._set_function_code(updated_spec)
+        except ValueError as error:
+            # Moto's answer would be that the server failed.
+            raise InvalidParameterValueException(str(error.args[-1])) from None
+
+    def update_function_code(self, updated_spec: dict[str, Any]) -> dict[str, Any]:
+        """Take other code, or keep the present one if the other is none.
+
+        Raises:
+            InvalidParameterValueException: it is no zip, or nobody can find it.
+        """
+        self.code = dict(self.code)
+        before = dict(vars(self), code=dict(self.code))
+        try:
+            configuration = super().update_function_code(updated_spec)
+            check_code(self.code_bytes)
+        except Exception:
+            vars(self).update(before)
+            raise
+        return configuration
 
     def invoke(self, body: str, request_headers: Any, response_headers: Any) -> str | bytes:
         """Take an event from one of moto's own event sources: always asynchronous."""
@@ -322,11 +364,64 @@ class LocalLambdaBackend(LambdaBackend):
         return function
 
     def delete_function(self, function_name: str, qualifier: str | None = None) -> None:
-        """Delete it; what runs may end, what is warm is ended."""
+        """Delete it, or one version; what runs may end, what is warm is ended.
+
+        Raises:
+            ResourceConflict: an alias leads to the version.
+        """
         function = self.find(function_name, qualifier)
+        if qualifier is not None:
+            self._refuse_to_leave_aliases(function)
         super().delete_function(function_name, qualifier)
         if qualifier is None:
             self.service.forget(function)
+
+    def publish_version(self, function_name: str, description: str = "") -> LambdaFunction:
+        """Publish the present code and configuration, unless that is the last version already.
+
+        A number is given once, also when its version is deleted.
+        """
+        latest = self.find(function_name)
+        versions = self._lambdas._functions[latest.function_name]["versions"]
+        if versions and not latest.code_or_config_updated:
+            return versions[-1]  # type: ignore[no-any-return]
+        latest.code_or_config_updated = False
+        latest.published += 1
+        version = copy.copy(latest)
+        version.set_version(latest.published)
+        version.description = description or latest.description
+        versions.append(version)
+        self._lambdas._arns[version.function_arn] = version
+        return version
+
+    def _refuse_to_leave_aliases(self, version: LocalFunction) -> None:
+        aliases = [
+            alias.name
+            for alias in self.list_aliases(str(version.function_name))
+            if alias.function_version == str(version.version)
+        ]
+        if aliases:
+            raise ResourceConflict(
+                "Unable to delete version because the following aliases reference it: "
+                f"[{', '.join(sorted(aliases))}]"
+            )
+
+    def add_permission(self, function_name: str, qualifier: str, raw: str) -> dict[str, Any]:
+        """Add a statement to a function's policy.
+
+        https://docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html
+
+        Raises:
+            ResourceConflict: there is one with this ID.
+        """
+        name = json.loads(raw).get("StatementId")
+        statements = self.find(function_name, qualifier).policy.statements
+        if any(one.get("Sid") == name for one in statements):
+            raise ResourceConflict(
+                f"The statement id ({name}) provided already exists. Please provide a new "
+                "statement id, or remove the existing statement."
+            )
+        return super().add_permission(function_name, qualifier, raw)
 
     def update_function_code(
         self, function_name: str, qualifier: str, body: dict[str, Any]
@@ -335,7 +430,7 @@ class LocalLambdaBackend(LambdaBackend):
         function = self.find(function_name, qualifier)
         configuration = function.update_function_code(body)
         if body.get("Publish"):
-            return self.publish_version(function_name).get_configuration()  # type: ignore[union-attr]
+            return self.publish_version(function_name).get_configuration()
         return configuration
 
     def put_function_event_invoke_config(

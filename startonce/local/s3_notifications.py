@@ -16,7 +16,9 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from moto.awslambda.exceptions import UnknownFunctionException
-from moto.s3.models import FakeBucket
+from moto.s3.exceptions import BucketNotEmpty
+from moto.s3.models import FakeBucket, s3_backends
+from moto.utilities.utils import get_partition
 
 from startonce.local.lambda_service import LocalLambdaBackend, new_invocation
 from startonce.local.permissions import AccessDeniedError, Permissions
@@ -67,6 +69,15 @@ class BucketResource(FakeBucket):
         )
         _set_notifications(bucket, cloudformation_json)
         return bucket
+
+    @classmethod
+    def delete_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str
+    ) -> None:
+        """Raises BucketNotEmpty, where moto leaves the bucket there and says nothing."""
+        backend = s3_backends[account_id][get_partition(region_name)]
+        if backend.delete_bucket(resource_name) is None:
+            raise BucketNotEmpty(resource_name)
 
 
 def describe(event_name: str, bucket: Any, key: Any, notification_id: str) -> dict[str, Any]:

@@ -31,11 +31,7 @@ from startonce.local import interpreter, s3_notifications
 from startonce.local.asynchronous_queue import AsynchronousQueue
 from startonce.local.authorization import Authorization, task_authorizer
 from startonce.local.clock import Clock
-from startonce.local.cloudformation import (
-    LocalCloudFormationBackend,
-    install_types,
-    mend_sub,
-)
+from startonce.local.cloudformation import LocalCloudFormationBackend, install_types
 from startonce.local.control_api import ControlApi
 from startonce.local.credentials import Credentials
 from startonce.local.event_rules import LocalEventsBackend, LocalRule
@@ -62,12 +58,14 @@ from startonce.local.sns_delivery import LocalSubscription
 from startonce.local.sns_topics import LocalSnsBackend, LocalTopic
 from startonce.local.sqs_queue import LocalQueue, Surroundings
 from startonce.local.sqs_service import LocalSqsBackend, end_waits
+from startonce.local.stacks import LocalStack
 from startonce.local.step_functions import (
     LocalStateMachine,
     LocalStepFunctionsBackend,
 )
 from startonce.local.step_functions_api import mend_answers
 from startonce.local.task_calls import TaskCalls
+from startonce.local.template_values import mend_values
 
 
 class LocalCloud:
@@ -194,6 +192,7 @@ def _extend_moto(service: LambdaService, tasks: TaskCalls, clock: Clock, port: i
     moto.iam.models.iam_backends.backend = LocalIamBackend
     moto.sns.models.Subscription = LocalSubscription  # type: ignore[misc]
     moto.cloudformation.models.cloudformation_backends.backend = LocalCloudFormationBackend
+    moto.cloudformation.models.Stack = LocalStack  # type: ignore[misc]
     moto.stepfunctions.models.stepfunctions_backends.backend = LocalStepFunctionsBackend
     moto.stepfunctions.models.StateMachine = LocalStateMachine  # type: ignore[misc]
     # Moto reads a Deny with a condition, such as "only over TLS", as a Deny of everything.
@@ -205,7 +204,7 @@ def _extend_moto(service: LambdaService, tasks: TaskCalls, clock: Clock, port: i
     interpreter.mend(clock, tasks.client, tasks.invoke)
     mend_answers()
     install_types()
-    mend_sub()
+    mend_values()
 
 
 def _extend_queues(clock: Clock, polling: QueuePolling, endpoint: str) -> None:

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import logging
 import os
@@ -14,11 +15,15 @@ from typing import Any
 
 from moto.moto_api._internal import mock_random
 from moto.sns import urls as sns_urls
-from moto.sns.exceptions import InvalidParameterValue
+from moto.sns.exceptions import InvalidParameterValue, SNSInvalidParameter
 from moto.sns.models import SNSBackend, Subscription, Topic
 
 LARGEST_MESSAGE = 262_144
 """Bytes in UTF-8, of the message and its attributes together."""
+
+PROTOCOLS = frozenset(
+    {"application", "email", "email-json", "firehose", "http", "https", "lambda", "sms", "sqs"}
+)
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +48,10 @@ class LocalTopic(Topic):
         """
         if message_structure == "json":
             _check_structure(message)
+        if deduplication_id is None and _is_true(self.content_based_deduplication):
+            # A queue need not make IDs of contents itself: it gets the topic's.
+            # https://docs.aws.amazon.com/sns/latest/dg/fifo-message-dedup.html
+            deduplication_id = hashlib.sha256(message.encode(errors="surrogatepass")).hexdigest()
         message_id = str(mock_random.uuid4())
         for subscription in self.sns_backend._get_topic_subscriptions(self):
             try:
@@ -71,11 +80,28 @@ class LocalSnsBackend(SNSBackend):
         """Publish one message.
 
         Raises:
-            InvalidParameterValue: it is too long.
+            InvalidParameterValue: it is empty or too long.
         """
+        if not message:
+            raise InvalidParameterValue("Invalid parameter: Empty message")
         if _size(message, kwargs.get("message_attributes")) > LARGEST_MESSAGE:
             raise InvalidParameterValue("Invalid parameter: Message too long")
         return super().publish(message, *args, **kwargs)
+
+    def subscribe(self, topic_arn: str, endpoint: str, protocol: str) -> Subscription:
+        """Subscribe an endpoint to a topic.
+
+        https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html
+
+        Raises:
+            SNSInvalidParameter: there is no such protocol, or the endpoint does not suit it.
+            TopicNotFound: there is no such topic.
+        """
+        if protocol not in PROTOCOLS:
+            raise SNSInvalidParameter(
+                f"Invalid parameter: Amazon SNS does not support this protocol string: {protocol}"
+            )
+        return super().subscribe(topic_arn, endpoint, protocol)
 
 
 class JsonNotification(Subscription):
@@ -139,6 +165,11 @@ def _size(message: str, attributes: dict[str, Any] | None) -> int:
         raw = content if isinstance(content, bytes) else str(content).encode()
         size += len(name.encode()) + len(value["Type"].encode()) + len(raw)
     return size
+
+
+def _is_true(value: object) -> bool:
+    """Attributes are texts, and properties of templates may be either."""
+    return str(value).lower() == "true"
 
 
 def _text(value: object) -> str:

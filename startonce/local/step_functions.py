@@ -10,7 +10,8 @@ import json
 import re
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -24,9 +25,11 @@ from moto.stepfunctions.exceptions import (
     InvalidName,
 )
 from moto.stepfunctions.models import StateMachine, stepfunctions_backends
+from moto.stepfunctions.parser.api import InvalidDefinition as NotParsed
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from moto.stepfunctions.utils import cfn_to_api_tags
 
+from startonce.local.definition_checks import InvalidDefinition, check_definition
 from startonce.local.executions import Executions, LocalExecution
 from startonce.local.interpreter import forget_threads
 
@@ -40,6 +43,13 @@ class AccessDeniedException(AWSError):
     """The state machine's role does not trust Step Functions."""
 
     TYPE = "AccessDeniedException"
+    STATUS = 400
+
+
+class StateMachineAlreadyExists(AWSError):
+    """The name is that of a state machine with another definition or configuration."""
+
+    TYPE = "StateMachineAlreadyExists"
     STATUS = 400
 
 
@@ -119,26 +129,60 @@ class LocalStepFunctionsBackend(StepFunctionsParserBackend):  # type: ignore[mis
     def _url_module(self) -> Any:
         return stepfunctions_urls
 
-    def create_state_machine(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Make a state machine whose role trusts Step Functions.
+    def create_state_machine(
+        self,
+        name: str,
+        definition: str,
+        roleArn: str,  # noqa: N803
+        **options: Any,
+    ) -> Any:
+        """Make a state machine whose role trusts Step Functions, or find the one that is the same.
+
+        https://docs.aws.amazon.com/step-functions/latest/apireference/API_CreateStateMachine.html
 
         Raises:
-            AccessDeniedException: it does not.
+            InvalidDefinition: it cannot run.
+            StateMachineAlreadyExists: the name is another one's.
+            AccessDeniedException: the role does not trust Step Functions.
         """
-        self._check_trust(kwargs.get("roleArn") or args[1], name)
-        return super().create_state_machine(name, *args, **kwargs)
+        check_definition(definition)
+        arn = self._machine_arn(name)
+        self._check_trust(roleArn, arn)
+        present = next((one for one in self.state_machines if one.arn == arn), None)
+        if present is not None:
+            if not _is_same(present, definition, options):
+                raise StateMachineAlreadyExists(f"State Machine Already Exists: '{arn}'")
+            return present
+        with _parsing():
+            return super().create_state_machine(name, definition, roleArn, **options)
 
-    def update_state_machine(self, arn: str, *args: Any, **kwargs: Any) -> Any:
-        """Change one; see :meth:`create_state_machine` for what it raises."""
-        role = kwargs.get("role_arn")
-        if role:
-            self._check_trust(role, arn.rpartition(":")[2])
-        return super().update_state_machine(arn, *args, **kwargs)
+    def update_state_machine(
+        self,
+        arn: str,
+        definition: str | None = None,
+        role_arn: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Change one.
 
-    def _check_trust(self, role_arn: str, name: str) -> None:
-        arn = (
-            f"arn:{self.partition}:states:{self.region_name}:{self.account_id}:stateMachine:{name}"
-        )
+        https://docs.aws.amazon.com/step-functions/latest/apireference/API_UpdateStateMachine.html
+
+        Raises:
+            InvalidDefinition, AccessDeniedException: see :meth:`create_state_machine`.
+            StateMachineDoesNotExist: there is none.
+        """
+        if definition is not None:
+            check_definition(definition)
+        if role_arn:
+            self._check_trust(role_arn, arn)
+        with _parsing():
+            return super().update_state_machine(arn, definition, role_arn, **options)
+
+    def _machine_arn(self, name: str) -> str:
+        scope = f"arn:{self.partition}:states:{self.region_name}:{self.account_id}"
+        return f"{scope}:stateMachine:{name}"
+
+    def _check_trust(self, role_arn: str, arn: str) -> None:
         if not type(self).is_trusted(role_arn, "states.amazonaws.com", arn):
             raise AccessDeniedException(
                 "Neither the global service principal states.amazonaws.com, nor the regional one "
@@ -220,6 +264,27 @@ class LocalStepFunctionsBackend(StepFunctionsParserBackend):  # type: ignore[mis
 def checks_names(machine: Any) -> bool:
     """Whether it is STANDARD: names of EXPRESS executions are not even looked at."""
     return bool(machine.type == "STANDARD")
+
+
+@contextmanager
+def _parsing() -> Iterator[None]:
+    """What the interpreter cannot read is refused under AWS's name for it."""
+    try:
+        yield
+    except NotParsed as error:
+        raise InvalidDefinition(f"SCHEMA_VALIDATION_FAILED: {error.message}") from None
+
+
+def _is_same(machine: Any, definition: str, options: dict[str, Any]) -> bool:
+    """Whether this is the state machine that is asked for: its role and tags do not count."""
+    logging = options.get("loggingConfiguration") or {"level": "OFF"}
+    return bool(
+        machine.definition == definition
+        and machine.type == (options.get("sm_type") or "STANDARD")
+        and machine.loggingConfiguration == {"includeExecutionData": False, **logging}
+        and machine.tracingConfiguration
+        == (options.get("tracingConfiguration") or {"enabled": False})
+    )
 
 
 def _same_or_refused(present: Any, text: str) -> Any:
