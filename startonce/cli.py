@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
@@ -27,6 +28,8 @@ from startonce.watch import watch_handlers
 if TYPE_CHECKING:
     from startonce.local.server import LocalCloud
 
+PORT = click.IntRange(0, 65_535)
+
 _console = Console(highlight=False)
 
 
@@ -41,14 +44,18 @@ class _Interrupted(Exception):
 def main() -> None:
     """Run, break and watch the startonce service on this machine.
 
-    Exit codes: 0 all is well, 1 it came out otherwise than promised, 2 wrong use, 128 + N stopped
-    by signal N.
+    Exit codes: 0 all is well, or `up` was stopped; 1 it came out otherwise than promised, or an
+    error; 2 wrong use; 128 + N a signal N came before all was done.
     """
 
 
 @main.command()
 @click.option(
-    "--port", default=DEFAULT_PORT, show_default=True, help="Of 127.0.0.1; 0 takes a free one."
+    "--port",
+    default=DEFAULT_PORT,
+    type=PORT,
+    show_default=True,
+    help="Of 127.0.0.1; 0 takes a free one.",
 )
 @click.option("--speed", default=1.0, show_default=True, help="Make every wait N times shorter.")
 @click.option(
@@ -73,6 +80,9 @@ def up(
 ) -> None:
     """Run the local cloud until you stop it."""
     asked = [_parsed_fault(text) for text in faults]
+    if watch or with_service:
+        with _errors_in_one_line():
+            find_service(Path.cwd())
 
     def say(endpoint: str, stack: Stack | None = None) -> None:
         if with_service == (stack is not None):
@@ -91,7 +101,9 @@ def up(
 
 
 @main.command()
-@click.option("--port", default=0, help="Of 127.0.0.1; 0, the default, takes a free one.")
+@click.option(
+    "--port", default=0, type=PORT, help="Of 127.0.0.1; 0, the default, takes a free one."
+)
 @click.option("--speed", default=60.0, show_default=True, help="Make every wait N times shorter.")
 def demo(port: int, speed: float) -> None:
     """Deploy the service into a local cloud, publish three messages, show what became of each."""
@@ -111,6 +123,11 @@ def _played(demo: Demo) -> list[Story]:
             story = demo.play(scenario, lambda story: status.update(progress_line(story)))
         _console.print(describe(number, story), soft_wrap=True)
         stories.append(story)
+        if not story.trace.attempts:
+            # The next message would fare no better, and the reason is here.
+            for line in demo.invoker_errors():
+                _console.print(f"   the invoker logged  {line}", soft_wrap=True)
+            break
     return stories
 
 
@@ -166,19 +183,14 @@ def _cloud(
         when_bound: is told the endpoint as soon as it takes connections; it answers them a second
             later, when moto is loaded, so that what comes next need not wait for that.
     """
-    if speed <= 0:
+    if not 0 < speed < math.inf:
         raise click.BadParameter(f"must be more than 0, not {speed:g}", param_hint="--speed")
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, _interrupt)
     listening = bind(port)
     when_bound(endpoint_of(listening))
     with local_cloud()(speed=speed, iam=iam, listening=listening) as cloud:
-        try:
-            yield cloud
-        finally:
-            # A second Ctrl-C must not stop the clean-up half way.
-            for signal_number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(signal_number, signal.SIG_IGN)
+        yield cloud
 
 
 @contextmanager
@@ -203,6 +215,9 @@ def _parsed_fault(text: str) -> tuple[str, Fault, int]:
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    # One signal is enough: a second one would strike the clean-up.
+    for further in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(further, signal.SIG_IGN)
     raise _Interrupted(signal_number)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from startonce.aws import Aws
 from startonce.local.faults import Fault
 from startonce.stack import Stack
-from startonce.trace import Trace, trace_message
+from startonce.trace import Trace, error_lines, trace_message
 
 if TYPE_CHECKING:
     from startonce.local.server import LocalCloud
@@ -134,6 +134,10 @@ class Demo:
             if _is_over(story) or story.seconds > PATIENCE:
                 return story
             time.sleep(LOOK_EVERY)
+
+    def invoker_errors(self) -> list[str]:
+        """What the invoker logged of errors, the last three lines."""
+        return error_lines(self._aws, self._stack.invoker_log_group)[-3:]
 
     def _look(self, scenario: Scenario, message_id: str, seconds: float) -> Story:
         names = self._executions(message_id)

@@ -110,5 +110,5 @@ def parse(text: str) -> tuple[str, Fault, int]:
     kind = rest[0].removesuffix("-after")
     times = rest[1] if len(rest) == 2 else "1"
     if not times.isdecimal() or int(times) < 1:
-        raise ValueError(f"{text!r}: {times!r} is not how often it comes")
+        raise ValueError(f"{text!r}: N must be a whole number from 1, not {times!r}")
     return function, Fault(kind, after=rest[0].endswith("-after")), int(times)

@@ -7,6 +7,7 @@ same. With it, most of the time of a short call went into connections.
 from __future__ import annotations
 
 import io
+import os
 import socket
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -37,7 +38,8 @@ def bind(port: int) -> socket.socket:
     try:
         return socket.create_server((HOST, port), backlog=1024)
     except OSError as error:
-        raise PortTakenError(f"port {port} of {HOST} is taken: {error.strerror}") from error
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise PortTakenError(f"port {port} of {HOST} is taken: {reason}") from error
 
 
 def endpoint_of(listening: socket.socket) -> str:

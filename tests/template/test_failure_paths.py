@@ -42,6 +42,7 @@ def test_each_loss_rings(package: Any) -> None:
         ("AWS/States", "ExecutionsAborted"): machine,
         ("AWS/States", "ExecutionThrottled"): machine,
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): queue,
+        ("AWS/SQS", "ApproximateAgeOfOldestMessage"): queue,
         ("AWS/Lambda", "DestinationDeliveryFailures"): invoker,
         ("AWS/Lambda", "AsyncEventsDropped"): invoker,
     }
@@ -49,7 +50,9 @@ def test_each_loss_rings(package: Any) -> None:
     for alarm in package.of_type("AWS::CloudWatch::Alarm").values():
         [dimension] = alarm["Dimensions"]
         found[alarm["Namespace"], alarm["MetricName"]] = (dimension["Name"], dimension["Value"])
-        assert alarm["Threshold"] == 1
+        # Seconds for the one that rings before SQS throws the oldest message away, after 14 days.
+        old = alarm["MetricName"] == "ApproximateAgeOfOldestMessage"
+        assert alarm["Threshold"] == (10 * 24 * 3600 if old else 1)
         assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
         assert alarm["TreatMissingData"] == "notBreaching"
     redrive = found.pop(("AWS/SNS", "NumberOfNotificationsFailedToRedriveToDlq"))
