@@ -14,7 +14,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from werkzeug.wrappers import Request, Response
 
 from startonce.local.faults import Faults, parse
-from startonce.local.lambda_service import CODE_PATH, LocalLambdaBackend
+from startonce.local.functions.lambda_service import CODE_PATH, LocalLambdaBackend
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

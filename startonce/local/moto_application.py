@@ -23,7 +23,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from startonce.local.error_response import error_response
-from startonce.local.requested_action import protocol, signature
+from startonce.local.iam.requested_action import protocol, signature
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -27,45 +27,46 @@ from moto.core.base_backend import BackendDict
 from moto.iam.access_control import PermissionResult
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 
-from startonce.local import interpreter, s3_notifications
-from startonce.local.asynchronous_queue import AsynchronousQueue
-from startonce.local.authorization import Authorization, task_authorizer
 from startonce.local.clock import Clock
-from startonce.local.cloudformation import LocalCloudFormationBackend, install_types
 from startonce.local.control_api import ControlApi
-from startonce.local.credentials import Credentials
-from startonce.local.event_rules import LocalEventsBackend, LocalRule
-from startonce.local.event_source_mapping import (
-    MappedFunctions,
-    MappingLambdaBackend,
-    answer_create,
-)
+from startonce.local.events import s3_notifications
+from startonce.local.events.event_rules import LocalEventsBackend, LocalRule
+from startonce.local.events.sns_delivery import LocalSubscription
+from startonce.local.events.sns_topics import LocalSnsBackend, LocalTopic
 from startonce.local.faults import Faults
-from startonce.local.functions import Functions
-from startonce.local.http_server import DEFAULT_PORT, bind, endpoint_of, serve
-from startonce.local.iam_roles import LocalIamBackend
-from startonce.local.invoke_api import InvokeApi
-from startonce.local.lambda_service import (
+from startonce.local.functions.asynchronous_queue import AsynchronousQueue
+from startonce.local.functions.engine import Functions
+from startonce.local.functions.invoke_api import InvokeApi
+from startonce.local.functions.lambda_service import (
     CloudWatchLogs,
     LambdaService,
     LocalFunction,
     LocalLambdaBackend,
 )
+from startonce.local.http_server import DEFAULT_PORT, bind, endpoint_of, serve
+from startonce.local.iam.authorization import Authorization, task_authorizer
+from startonce.local.iam.credentials import Credentials
+from startonce.local.iam.permissions import Permissions
+from startonce.local.iam.roles import LocalIamBackend
 from startonce.local.moto_application import MotoApplication
-from startonce.local.permissions import Permissions
-from startonce.local.queue_polling import QueuePolling
-from startonce.local.sns_delivery import LocalSubscription
-from startonce.local.sns_topics import LocalSnsBackend, LocalTopic
-from startonce.local.sqs_queue import LocalQueue, Surroundings
-from startonce.local.sqs_service import LocalSqsBackend, end_waits
-from startonce.local.stacks import LocalStack
-from startonce.local.step_functions import (
+from startonce.local.queues.event_source_mapping import (
+    MappedFunctions,
+    MappingLambdaBackend,
+    answer_create,
+)
+from startonce.local.queues.polling import QueuePolling
+from startonce.local.queues.sqs_queue import LocalQueue, Surroundings
+from startonce.local.queues.sqs_service import LocalSqsBackend, end_waits
+from startonce.local.states import interpreter
+from startonce.local.states.step_functions import (
     LocalStateMachine,
     LocalStepFunctionsBackend,
 )
-from startonce.local.step_functions_api import mend_answers
-from startonce.local.task_calls import TaskCalls
-from startonce.local.template_values import mend_values
+from startonce.local.states.step_functions_api import mend_answers
+from startonce.local.states.task_calls import TaskCalls
+from startonce.local.templates.cloudformation import LocalCloudFormationBackend, install_types
+from startonce.local.templates.stacks import LocalStack
+from startonce.local.templates.template_values import mend_values
 
 
 class LocalCloud:

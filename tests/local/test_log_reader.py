@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from startonce.local.log_reader import LogReader
+from startonce.local.functions.log_reader import LogReader
 from tests.local.conftest import MakeFunction
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from startonce.local.policy import (
+from startonce.local.iam.policy import (
     BOUNDARY,
     IDENTITY,
     RESOURCE,

@@ -13,8 +13,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from startonce.aws import Aws
-from startonce.local.event_pattern import PatternError, UnknownOperatorError, check, matches
-from startonce.local.queue_polling import reported_failures
+from startonce.local.events.event_pattern import PatternError, UnknownOperatorError, check, matches
+from startonce.local.queues.polling import reported_failures
 from tests.conftest import wait_for
 from tests.local.conftest import Function, MakeFunction, make_role
 

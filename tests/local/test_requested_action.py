@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 from werkzeug.test import EnvironBuilder
 
-from startonce.local.policy import NotEvaluatedError
-from startonce.local.requested_action import protocol, requested, signature
+from startonce.local.iam.policy import NotEvaluatedError
+from startonce.local.iam.requested_action import protocol, requested, signature
 
 ACCOUNT = "123456789012"
 HERE = f"us-east-1:{ACCOUNT}"

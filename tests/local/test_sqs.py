@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from startonce.aws import Aws
-from startonce.local.message_store import MessageStore, State
+from startonce.local.queues.message_store import MessageStore, State
 from tests.conftest import SPEED, CloudProcess, wait_for
 
 LARGEST = 1_048_576

@@ -1,0 +1,1 @@
+"""What hands events to functions and queues: SNS, S3 and EventBridge."""

@@ -1,0 +1,1 @@
+"""Lambda: what runs functions, tries events again, and answers the API."""

@@ -1,0 +1,1 @@
+"""IAM: who a caller is, what it asks for, and whether it may."""

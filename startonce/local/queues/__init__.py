@@ -1,0 +1,1 @@
+"""SQS on the clock, and the mappings that poll queues for functions."""

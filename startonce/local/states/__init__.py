@@ -1,0 +1,1 @@
+"""Step Functions: executions, moto's interpreter mended, and the API's answers."""

@@ -1,0 +1,1 @@
+"""CloudFormation: templates whole or not at all, and the resource types that moto lacks."""
