@@ -123,11 +123,8 @@ def _played(demo: Demo) -> list[Story]:
             story = demo.play(scenario, lambda story: status.update(progress_line(story)))
         _console.print(describe(number, story), soft_wrap=True)
         stories.append(story)
-        if not story.trace.attempts:
-            # The next message would fare no better, and the reason is here.
-            for line in demo.invoker_errors():
-                _console.print(f"   the invoker logged  {line}", soft_wrap=True)
-            break
+        if story.given_up is not None:
+            break  # the next message would fare no better
     return stories
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from startonce.aws import Aws
 from startonce.local.faults import Fault
 from startonce.stack import Stack
-from startonce.trace import Trace, error_lines, trace_message
+from startonce.trace import Trace, trace_message
 
 if TYPE_CHECKING:
     from startonce.local.server import LocalCloud
@@ -57,7 +57,8 @@ class Story:
     Attributes:
         seconds: from publishing to the end.
         notifications: how many were published for it.
-        failures: the messages in the failure queue that are about it.
+        failures: the messages in the failure queue that are about its execution.
+        given_up: why Lambda gave up on the invoker, if it did.
     """
 
     scenario: Scenario
@@ -65,6 +66,7 @@ class Story:
     seconds: float
     notifications: int
     failures: Sequence[dict[str, Any]] = field(default_factory=list)
+    given_up: str | None = None
 
     @property
     def broken_promises(self) -> list[str]:
@@ -135,10 +137,6 @@ class Demo:
                 return story
             time.sleep(LOOK_EVERY)
 
-    def invoker_errors(self) -> list[str]:
-        """What the invoker logged of errors, the last three lines."""
-        return error_lines(self._aws, self._stack.invoker_log_group)[-3:]
-
     def _look(self, scenario: Scenario, message_id: str, seconds: float) -> Story:
         names = self._executions(message_id)
         trace = trace_message(self._aws, self._stack, message_id, names)
@@ -148,6 +146,7 @@ class Demo:
             seconds,
             notifications=sum(one.get("execution_name") in names for one in self._notifications()),
             failures=[one for one in self._failures() if one.get("execution_name") in names],
+            given_up=_why_given_up(self._failures(), message_id),
         )
 
 
@@ -192,6 +191,15 @@ class _Inbox:
         return list(self._seen.values())
 
 
+def _why_given_up(failures: Sequence[dict[str, Any]], message_id: str) -> str | None:
+    """The error in the record of Lambda's destination for this message, if there is one."""
+    for failure in failures:
+        if "requestContext" in failure and message_id in json.dumps(failure["requestPayload"]):
+            payload = failure.get("responsePayload") or {}
+            return f"{payload.get('errorType')}: {payload.get('errorMessage')}"
+    return None
+
+
 def _subscribed_queue(aws: Aws, topic_arn: str) -> str:
     """A queue that gets what is published to the topic, each message as it is."""
     sqs = aws.client("sqs")
@@ -223,9 +231,9 @@ def _operation(user_id: str, operation: str) -> str:
 
 
 def _is_over(story: Story) -> bool:
-    """Nothing is running, and as many attempts were made as are due."""
+    """Nothing is running, and as many attempts were made as are due, or as ever will be."""
     trace = story.trace
-    return (
+    return story.given_up is not None or (
         len(trace.attempts) >= story.scenario.promise.attempts
         and all(attempt.status for attempt in trace.attempts)
         and len(trace.executions) > 0

@@ -81,6 +81,8 @@ def _end(story: Story) -> RenderableType:
     if story.failures:
         failure = story.failures[0]
         return _row("end", f"in the failure queue: {failure['error']}: {_reason(failure)}")
+    if story.given_up is not None:
+        return _row("end", f"in the failure queue, Lambda gave up: {story.given_up}")
     if story.trace.records:
         times = {1: "once"}.get(story.trace.records, f"{story.trace.records} times")
         sent = {1: "once"}.get(story.notifications, f"{story.notifications} times")

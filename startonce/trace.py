@@ -94,15 +94,6 @@ def trace_message(
     return Trace(message_id, attempts, executions, records)
 
 
-def error_lines(aws: Aws, group: str) -> list[str]:
-    """The errors in a function's JSON log, each as ``type: message``, in their order."""
-    return [
-        f"{line.get('errorType', 'Error')}: {line['errorMessage']}"
-        for line in _log_lines(aws, group)
-        if "errorMessage" in line
-    ]
-
-
 def _attempts(aws: Aws, stack: Stack, message_id: str) -> list[Attempt]:
     """The invoker's runs with the request IDs that it logged for the message, in their order."""
     lines = list(_log_lines(aws, stack.invoker_log_group))

@@ -65,3 +65,13 @@ def test_a_deployment_that_fails_shows_what_the_framework_said(tmp_path: Path) -
     assert done.returncode == 1
     assert "sls deploy" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_handler_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
+    service = copy_service(tmp_path)
+    invoker = service / "handlers" / "invoker.py"
+    invoker.write_text("import no_such_module\n" + invoker.read_text())
+    done = run_demo(service, "--speed", "600")
+    assert done.returncode == 1
+    assert "No module named 'no_such_module'" in done.stdout
+    assert "2. " not in done.stdout

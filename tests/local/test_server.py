@@ -85,8 +85,10 @@ def port_is_free(endpoint: str) -> bool:
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_after_a_signal(signal_number: signal.Signals) -> None:
-    cloud = start_cloud()
+def test_nothing_is_left_after_a_signal(
+    signal_number: signal.Signals, own_cloud: CloudProcess
+) -> None:
+    cloud = own_cloud
     function = make_sleeper(cloud)
     folder = folder_of(cloud.process.pid)
     with ThreadPoolExecutor(1) as threads:
@@ -235,3 +237,12 @@ def test_an_action_that_nobody_implements_is_refused_by_name(
         getattr(client, operation)(**arguments)
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
     assert "NotImplemented" in str(caught.value)
+
+
+def test_a_second_signal_does_not_strike_the_clean_up(own_cloud: CloudProcess) -> None:
+    make_sleeper(own_cloud)
+    folder = folder_of(own_cloud.process.pid)
+    for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        own_cloud.process.send_signal(signal_number)
+    assert own_cloud.process.wait(timeout=10) == 0
+    assert not folder.exists()
