@@ -135,7 +135,7 @@ class LocalCloud:
         self._clock = Clock(self._speed)
         credentials, permissions = Credentials(), Permissions(self._iam)
         self._functions = Functions(
-            self.endpoint, CloudWatchLogs(), self._environments, credentials.for_role
+            self.endpoint, CloudWatchLogs(), credentials.for_role, self._environments
         )
         self._asynchronous = AsynchronousQueue(self._clock, self._functions.limit)
         service = LambdaService(

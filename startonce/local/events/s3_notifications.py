@@ -11,7 +11,6 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -20,6 +19,7 @@ from moto.s3.exceptions import BucketNotEmpty
 from moto.s3.models import FakeBucket, s3_backends
 from moto.utilities.utils import get_partition
 
+from startonce.local.aws_text import time_text
 from startonce.local.functions.lambda_service import LocalLambdaBackend, new_invocation
 from startonce.local.iam.permissions import AccessDeniedError, Permissions
 from startonce.local.iam.policy import Access, NotEvaluatedError
@@ -88,7 +88,7 @@ def describe(event_name: str, bucket: Any, key: Any, notification_id: str) -> di
     if bucket.versioning_status == "Enabled":
         thing["versionId"] = key.version_id
     thing["sequencer"] = f"{next(_order):018X}"
-    moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    moment = time_text()
     record = {
         "eventVersion": "2.1",
         "eventSource": "aws:s3",

@@ -10,12 +10,12 @@ import base64
 import json
 import logging
 import os
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from moto.awslambda.exceptions import UnknownFunctionException
 from moto.sqs.models import sqs_backends
 
+from startonce.local.aws_text import time_text
 from startonce.local.events.sns_topics import JsonNotification
 from startonce.local.functions.lambda_service import LocalLambdaBackend, new_invocation
 from startonce.local.iam.permissions import AccessDeniedError, Permissions
@@ -111,7 +111,7 @@ class LocalSubscription(JsonNotification):
                         "TopicArn": self.topic.arn,
                         "Subject": subject,
                         "Message": message,
-                        "Timestamp": _timestamp(),
+                        "Timestamp": time_text(),
                         "SignatureVersion": "1",
                         # Of the right form only: its certificate would be at amazonaws.com.
                         "Signature": base64.b64encode(os.urandom(256)).decode(),
@@ -146,7 +146,7 @@ class LocalSubscription(JsonNotification):
             "MessageId": message_id,
             "TopicArn": self.topic.arn,
             "Message": message,
-            "Timestamp": _timestamp(),
+            "Timestamp": time_text(),
             "SignatureVersion": "1",
         }
         if subject:
@@ -155,10 +155,6 @@ class LocalSubscription(JsonNotification):
             body["MessageAttributes"] = _attributes(attributes)
         _, _, _, region, account, queue = target.split(":")
         sqs_backends[account][region].send_message(queue, json.dumps(body, ensure_ascii=False))
-
-
-def _timestamp() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _attributes(attributes: dict[str, Any] | None) -> dict[str, Any]:

@@ -10,13 +10,14 @@ import hashlib
 import json
 import logging
 import os
-from datetime import UTC, datetime
 from typing import Any
 
 from moto.moto_api._internal import mock_random
 from moto.sns import urls as sns_urls
 from moto.sns.exceptions import InvalidParameterValue, SNSInvalidParameter
 from moto.sns.models import SNSBackend, Subscription, Topic
+
+from startonce.local.aws_text import is_true, time_text
 
 LARGEST_MESSAGE = 262_144
 """Bytes in UTF-8, of the message and its attributes together."""
@@ -48,7 +49,7 @@ class LocalTopic(Topic):
         """
         if message_structure == "json":
             _check_structure(message)
-        if deduplication_id is None and _is_true(self.content_based_deduplication):
+        if deduplication_id is None and is_true(self.content_based_deduplication):
             # A queue need not make IDs of contents itself: it gets the topic's.
             # https://docs.aws.amazon.com/sns/latest/dg/fifo-message-dedup.html
             deduplication_id = hashlib.sha256(message.encode(errors="surrogatepass")).hexdigest()
@@ -121,7 +122,7 @@ class JsonNotification(Subscription):
         message, and no consumer could fetch it from amazonaws.com.
         """
         host = f"https://sns.{self.topic.sns_backend.region_name}.amazonaws.com"
-        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        moment = time_text()
         notification: dict[str, Any] = {
             "Type": "Notification",
             "MessageId": message_id,
@@ -165,11 +166,6 @@ def _size(message: str, attributes: dict[str, Any] | None) -> int:
         raw = content if isinstance(content, bytes) else str(content).encode()
         size += len(name.encode()) + len(value["Type"].encode()) + len(raw)
     return size
-
-
-def _is_true(value: object) -> bool:
-    """Attributes are texts, and properties of templates may be either."""
-    return str(value).lower() == "true"
 
 
 def _text(value: object) -> str:

@@ -10,9 +10,9 @@ import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol
 
+from startonce.local.aws_text import time_text
 from startonce.local.clock import Clock
 from startonce.local.functions.engine import ServiceError, StoppedError, ThrottledError
 from startonce.local.functions.invocation import Invocation, Outcome
@@ -203,7 +203,7 @@ def _record(event: _Event, condition: str) -> str:
 
     https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
     """
-    moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    moment = time_text()
     record: dict[str, object] = {
         "version": "1.0",
         "timestamp": moment,

@@ -22,12 +22,6 @@ from startonce.local.functions.function_spec import FunctionSpec
 from startonce.local.functions.invocation import Invocation, Outcome
 from startonce.local.reaper import Reaper
 
-LOCAL_CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "local",
-    "AWS_SECRET_ACCESS_KEY": "local",
-    "AWS_SESSION_TOKEN": "local",
-}
-
 
 class ThrottledError(Exception):
     """The function is at its reserved concurrency, so it did not run."""
@@ -47,17 +41,17 @@ class Functions:
     Args:
         endpoint: URL of the local cloud, for the handlers' own calls.
         sink: where the functions' log lines go.
+        credentials_of: the AWS_* variables for a role's ARN and a function's name.
         environments: how many environments a function may have at a time; by default one for each
             core, and never less than two.
-        credentials_of: the AWS_* variables for a role's ARN and a function's name.
     """
 
     def __init__(
         self,
         endpoint: str,
         sink: LogSink,
+        credentials_of: Callable[[str, str], dict[str, str]],
         environments: int | None = None,
-        credentials_of: Callable[[str, str], dict[str, str]] = lambda *_: LOCAL_CREDENTIALS,
     ) -> None:
         self.faults = Faults()
         self._endpoint = endpoint

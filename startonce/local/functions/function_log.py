@@ -10,9 +10,9 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal, Protocol
 
+from startonce.local.aws_text import time_text
 from startonce.local.functions.function_spec import FunctionSpec
 
 _TAIL = 4096
@@ -69,7 +69,7 @@ class FunctionLog:
             self.send()
             return
         if error and status == "timeout":
-            moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            moment = time_text()
             self.write([f"{moment} {request_id} {error}", ""])
         self.write([f"END RequestId: {request_id}", self._report_line(request_id, measured)])
         if error and status == "error":
@@ -104,7 +104,7 @@ class FunctionLog:
         # START and REPORT are of level INFO.
         if self._spec.system_log_level == "WARN":
             return
-        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        moment = time_text()
         self.write([json.dumps({"time": moment, "type": kind, "record": record})])
 
     def _report_line(self, request_id: str, measured: Measurements) -> str:

@@ -19,6 +19,7 @@ from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
+from startonce.local.aws_text import time_text
 from startonce.local.states.interpreter import parsed
 
 _WITH_STATE = ('"Map"', '"Parallel"')
@@ -59,8 +60,7 @@ class LocalExecution(Execution):  # type: ignore[misc]
     def get_start_execution_details(self) -> Any:
         """With the start as the context object writes it."""
         details = super().get_start_execution_details()
-        start = self.start_date.isoformat(timespec="milliseconds")
-        details.start_time = start.replace("+00:00", "Z")
+        details.start_time = time_text(self.start_date)
         return details
 
     def _get_start_execution_worker(self) -> ExecutionWorker:

@@ -49,6 +49,7 @@ from moto.stepfunctions.parser.asl.utils import json_path
 from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 from moto.stepfunctions.parser.asl.utils.encoding import _DateTimeEncoder, to_json_str
 
+from startonce.local.aws_text import time_text
 from startonce.local.clock import Clock
 
 InvokeFunction = Callable[[str, str | None, bytes, str], dict[str, Any]]
@@ -207,8 +208,7 @@ def write_times_as_aws() -> None:
     original = state.StateData
 
     def state_data(EnteredTime: str, **others: Any) -> Any:  # noqa: N803
-        entered = datetime.fromisoformat(EnteredTime).isoformat(timespec="milliseconds")
-        return original(EnteredTime=entered.replace("+00:00", "Z"), **others)
+        return original(EnteredTime=time_text(datetime.fromisoformat(EnteredTime)), **others)
 
     state.StateData = state_data
 

@@ -29,6 +29,7 @@ from moto.stepfunctions.parser.api import InvalidDefinition as NotParsed
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from moto.stepfunctions.utils import cfn_to_api_tags
 
+from startonce.local.aws_text import is_true
 from startonce.local.states.definition_checks import InvalidDefinition, check_definition
 from startonce.local.states.executions import Executions, LocalExecution
 from startonce.local.states.interpreter import forget_threads
@@ -310,18 +311,14 @@ def _logging(properties: dict[str, Any]) -> dict[str, Any] | None:
     ]
     return {
         "level": given.get("Level", "OFF"),
-        "includeExecutionData": _is_true(given.get("IncludeExecutionData")),
+        "includeExecutionData": is_true(given.get("IncludeExecutionData")),
         "destinations": destinations,
     }
 
 
 def _tracing(properties: dict[str, Any]) -> dict[str, Any] | None:
     given = properties.get("TracingConfiguration")
-    return {"enabled": _is_true(given.get("Enabled"))} if given else None
-
-
-def _is_true(value: object) -> bool:
-    return str(value).lower() == "true"
+    return {"enabled": is_true(given.get("Enabled"))} if given else None
 
 
 def _check_name(name: str) -> None:
