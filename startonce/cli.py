@@ -18,7 +18,7 @@ from rich.console import Console
 from startonce.aws import LOCAL_REGION, Aws
 from startonce.demo import Demo, Story, scenarios
 from startonce.deploy import STAGE, DeployError, deploy, find_service
-from startonce.local.faults import KINDS, Fault, parse
+from startonce.local.faults import API_KINDS, FORM, KINDS, Fault, Faults, Rate, parse
 from startonce.local.http_server import DEFAULT_PORT, PortTakenError, bind, endpoint_of
 from startonce.local.loading import local_cloud
 from startonce.report import describe, progress_line
@@ -62,10 +62,10 @@ def main() -> None:
     "--fault",
     "faults",
     multiple=True,
-    metavar="FUNCTION:KIND[-after][:N]",
-    help="Make the next N attempts of a function fail, such as invoker:exception-after:2. Kinds: "
-    + ", ".join(KINDS)
-    + ".",
+    metavar=FORM,
+    help="Make the next N attempts of a function fail, or P percent of all, such as "
+    f"invoker:exception-after:2. Kinds: {', '.join(KINDS)}. Or calls of an API action by the "
+    f"service's roles, such as states.StartExecution:throttle:30%. Kinds: {', '.join(API_KINDS)}.",
 )
 @click.option("--watch", is_flag=True, help="Run changed handlers without a new deployment.")
 @click.option("--deploy", "with_service", is_flag=True, help="Deploy the service into it first.")
@@ -79,7 +79,7 @@ def up(
     no_iam: bool,
 ) -> None:
     """Run the local cloud until you stop it."""
-    asked = [_parsed_fault(text) for text in faults]
+    asked = _parsed_faults(faults)
     if watch or with_service:
         with _errors_in_one_line():
             find_service(Path.cwd())
@@ -89,8 +89,8 @@ def up(
             _console.print(_what_to_try(endpoint, stack), soft_wrap=True)
 
     with _errors_in_one_line(), _cloud(port, speed, not no_iam, when_bound=say) as cloud:
-        for function, fault, times in asked:
-            cloud.faults.add(function, fault, times)
+        for target, fault, often in asked:
+            cloud.faults.add(target, fault, often)
         if with_service:
             say(cloud.endpoint, _deployed(cloud, Aws(cloud.endpoint)))
         try:
@@ -204,9 +204,13 @@ def _watching(cloud: LocalCloud) -> Iterator[None]:
         watcher.join()
 
 
-def _parsed_fault(text: str) -> tuple[str, Fault, int]:
+def _parsed_faults(texts: tuple[str, ...]) -> list[tuple[str, Fault, int | Rate]]:
+    together = Faults()
     try:
-        return parse(text)
+        asked = [parse(text) for text in texts]
+        for target, fault, often in asked:
+            together.add(target, fault, often)
+        return asked
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--fault") from None
 

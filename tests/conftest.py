@@ -20,7 +20,7 @@ from typing import IO, TypeVar
 import pytest
 
 from startonce.aws import Aws
-from startonce.local.control_api import FAULTS_PATH
+from startonce.local.control_api import CLOCK_PATH, FAULTS_PATH
 
 REPOSITORY = Path(__file__).parent.parent
 SPEED = 60
@@ -39,11 +39,28 @@ class CloudProcess:
         return Aws(self.endpoint)
 
     def add_fault(self, function: str, kind: str, after: bool = False, times: int = 1) -> None:
-        body = f"{function}:{kind}{'-after' if after else ''}:{times}"
-        request = urllib.request.Request(
-            self.endpoint + FAULTS_PATH, data=body.encode(), method="POST"
-        )
-        urllib.request.urlopen(request, timeout=10).close()
+        self.add_faults(f"{function}:{kind}{'-after' if after else ''}:{times}")
+
+    def add_faults(self, *texts: str) -> None:
+        """As ``--fault`` has them, such as ``states.StartExecution:throttle:30%``."""
+        for text in texts:
+            self._ask("POST", FAULTS_PATH, text)
+
+    def clear_faults(self) -> None:
+        self._ask("DELETE", FAULTS_PATH)
+
+    def struck(self) -> dict[str, int]:
+        """How many faults have struck so far, by ``TARGET:KIND[-after]``."""
+        return dict(json.loads(self._ask("GET", FAULTS_PATH))["struck"])
+
+    def advance(self, seconds: float) -> None:
+        """Put the clock forward."""
+        self._ask("POST", CLOCK_PATH, str(seconds))
+
+    def _ask(self, method: str, path: str, body: str = "") -> str:
+        request = urllib.request.Request(self.endpoint + path, body.encode(), method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return str(answer.read().decode())
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)

@@ -27,7 +27,8 @@ def error_response(kind: str, status: int, code: str, message: str) -> Response:
         )
         return Response(body, status, headers, content_type="application/xml")
     if kind == "query":
-        error = f"<Type>Sender</Type><Code>{code}</Code><Message>{escape(message)}</Message>"
+        blamed = "Sender" if status < 500 else "Receiver"
+        error = f"<Type>{blamed}</Type><Code>{code}</Code><Message>{escape(message)}</Message>"
         body = _element(
             "ErrorResponse", _element("Error", error) + f"<RequestId>{request_id}</RequestId>"
         )

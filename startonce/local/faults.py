@@ -1,41 +1,65 @@
-"""Faults on purpose: the next attempts of a function fail as asked, and its code is not touched."""
+"""Faults on purpose: attempts of functions and calls of APIs fail as asked, in code as it is."""
 
 from __future__ import annotations
 
 import json
+import random
+import re
 import threading
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from startonce.local.api_actions import check_action
 
 AMBIGUOUS = ("exception", "timeout", "memory", "exit", "service-error")
-"""Kinds that can come before the handler ran, or after it did."""
+"""Kinds for functions that can come before the handler ran, or after it did."""
 
 KINDS = (*AMBIGUOUS, "throttle", "duplicate")
+"""All kinds for functions."""
+
+API_AMBIGUOUS = ("service-error", "hang", "disconnect")
+"""Kinds for API actions that can come before the call was done, or after."""
+
+API_KINDS = (*API_AMBIGUOUS, "throttle")
+"""All kinds for API actions."""
+
+FORM = "TARGET:KIND[-after][:N|:P%]"
+
+_TEXT = re.compile(r"(?P<target>[^:]+):(?P<kind>[^:]+?)(?P<after>-after)?(?::(?P<often>[^:]*))?")
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """How one attempt is to fail.
+    """How one attempt of a function, or one call of an API action, is to fail.
 
     Attributes:
-        kind: ``exception`` (the handler seems to raise InjectedFault), ``timeout``, ``memory``
-            (killed for its memory), ``exit`` (the process exits with status 1), ``service-error``
-            (Lambda answers with its own 500), ``throttle`` (429: the handler does not run),
-            ``duplicate`` (an asynchronous event is delivered twice at the same moment).
-        after: True lets the handler run to its end first and then throws its answer away: the
+        kind: for functions ``exception`` (the handler seems to raise InjectedFault), ``timeout``,
+            ``memory`` (killed for its memory), ``exit`` (the process exits with status 1),
+            ``service-error`` (Lambda answers with its own 500), ``throttle`` (429: the handler does
+            not run), ``duplicate`` (an asynchronous event is delivered twice at the same moment);
+            for API actions ``throttle`` and ``service-error`` (the service's own), ``hang`` (no
+            answer), ``disconnect`` (the connection is closed instead of an answer).
+        after: True lets the handler run, or the call be done, and then throws the answer away: the
             ambiguous case, in which everything was done and nobody heard of it.
 
     Raises:
-        ValueError: no such kind, or it cannot come after the handler.
+        ValueError: no such kind, or it cannot come after.
     """
 
     kind: str
     after: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"no fault {self.kind!r}: one of {', '.join(KINDS)}")
-        if self.after and self.kind not in AMBIGUOUS:
-            raise ValueError(f"{self.kind} cannot come after the handler ran")
+        kinds = dict.fromkeys((*KINDS, *API_KINDS))
+        if self.kind not in kinds:
+            raise ValueError(f"no fault {self.kind!r}: one of {', '.join(kinds)}")
+        if self.after and self.kind not in (*AMBIGUOUS, *API_AMBIGUOUS):
+            raise ValueError(f"{self.kind} cannot come after")
+
+    def __str__(self) -> str:
+        return f"{self.kind}-after" if self.after else self.kind
 
     @property
     def message(self) -> str:
@@ -56,59 +80,183 @@ class Fault:
         return json.dumps(described).encode()
 
 
+@dataclass(frozen=True)
+class Rate:
+    """How many of a hundred attempts or calls fail.
+
+    Raises:
+        ValueError: ``percent`` is not more than 0, or is more than 100.
+    """
+
+    percent: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.percent <= 100:
+            raise ValueError(f"a rate is more than 0% and at most 100%, not {self.percent:g}%")
+
+
+@dataclass
+class _Plan:
+    """What is still to come for one target."""
+
+    counted: list[Fault] = field(default_factory=list)
+    rates: dict[Fault, float] = field(default_factory=dict)
+
+
+_Wanted = Callable[[Fault], bool]
+_Found = tuple[str, Fault] | None
+
+
 class Faults:
-    """The faults that are still to come, for each function in the order they were asked for."""
+    """The faults that are still to come, and how many have struck. Any thread may use it.
 
-    def __init__(self) -> None:
+    A target is a function's name, or the last part of it (``invoker`` for
+    ``startonce-dev-invoker``), or an API action such as ``states.StartExecution``.
+
+    Args:
+        draw: a random number from 0 to less than 1.
+    """
+
+    def __init__(self, draw: Callable[[], float] = random.random) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[str, list[Fault]] = {}
+        self._draw = draw
+        self._plans: dict[str, _Plan] = {}
+        self._struck: Counter[str] = Counter()
 
-    def add(self, function: str, fault: Fault, times: int = 1) -> None:
-        """Make the next ``times`` attempts of a function fail.
+    @property
+    def are_waiting(self) -> bool:
+        """Whether anything at all is still to come. Costs next to nothing."""
+        return bool(self._plans)
+
+    def add(self, target: str, fault: Fault, often: int | Rate = 1) -> None:
+        """Make a target fail.
 
         Args:
-            function: its name, or the last part of it: ``invoker`` is ``startonce-dev-invoker``.
+            often: its next so many attempts or calls; or the part of all that come from now on.
+                Rates of one target add up. A counted fault comes before a rate.
 
         Raises:
-            ValueError: ``times`` is less than 1.
+            ValueError: the kind is not one for this target, there is no such API action, ``often``
+                is less than 1, or the target's rates come to more than 100%.
         """
-        if times < 1:
-            raise ValueError(f"a fault comes at least once, not {times} times")
+        _check_target(target, fault)
         with self._lock:
-            self._waiting.setdefault(function, []).extend([fault] * times)
+            plan = self._plans.get(target, _Plan())
+            if isinstance(often, Rate):
+                total = sum(plan.rates.values()) + often.percent
+                if total > 100:
+                    raise ValueError(f"the rates of {target} come to {total:g}%: 100% is the most")
+                plan.rates[fault] = plan.rates.get(fault, 0) + often.percent
+            elif often < 1:
+                raise ValueError(f"a fault comes at least once, not {often} times")
+            else:
+                plan.counted.extend([fault] * often)
+            self._plans[target] = plan
+
+    def clear(self) -> None:
+        """Forget all that is still to come."""
+        with self._lock:
+            self._plans.clear()
+
+    def report(self) -> dict[str, dict[str, float]]:
+        """How many have ``struck``, how many are ``waiting``, and the ``rates`` in percent: each by
+        ``TARGET:KIND[-after]`` as it was asked for.
+        """
+        with self._lock:
+            plans = self._plans.items()
+            waiting = Counter(f"{target}:{fault}" for target, one in plans for fault in one.counted)
+            rates = {
+                f"{target}:{fault}": percent
+                for target, one in plans
+                for fault, percent in one.rates.items()
+            }
+            return {"struck": dict(self._struck), "waiting": dict(waiting), "rates": rates}
 
     def take(self, function_name: str) -> Fault | None:
         """The fault for the attempt that begins now, if there is one."""
-        return self._take(function_name, is_duplicate=False)
+        return self._take(_targets_of(function_name), lambda fault: fault.kind != "duplicate")
 
     def take_duplicate(self, function_name: str) -> bool:
         """Whether the event that comes now is to be delivered twice."""
-        return self._take(function_name, is_duplicate=True) is not None
+        found = self._take(_targets_of(function_name), lambda fault: fault.kind == "duplicate")
+        return found is not None
 
-    def _take(self, function_name: str, is_duplicate: bool) -> Fault | None:
+    def take_call(self, action: str) -> Fault | None:
+        """The fault for the call of an API action that comes now, if there is one."""
+        return self._take(lambda target: target == action, lambda fault: True)
+
+    def are_waiting_for(self, action: str) -> bool:
+        """Whether any is still to come for this API action."""
+        return action in self._plans
+
+    def _take(self, is_meant: Callable[[str], bool], wanted: _Wanted) -> Fault | None:
+        if not self._plans:
+            return None
         with self._lock:
-            for asked_for, waiting in self._waiting.items():
-                if function_name != asked_for and not function_name.endswith(f"-{asked_for}"):
-                    continue
-                for index, fault in enumerate(waiting):
-                    if (fault.kind == "duplicate") == is_duplicate:
-                        return waiting.pop(index)
+            meant = [(name, plan) for name, plan in self._plans.items() if is_meant(name)]
+            found = self._counted(meant, wanted) or self._by_rate(meant, wanted)
+            if found is None:
+                return None
+            target, fault = found
+            self._struck[f"{target}:{fault}"] += 1
+            return fault
+
+    def _counted(self, meant: Iterable[tuple[str, _Plan]], wanted: _Wanted) -> _Found:
+        for target, plan in meant:
+            for index, fault in enumerate(plan.counted):
+                if wanted(fault):
+                    del plan.counted[index]
+                    if not plan.counted and not plan.rates:
+                        del self._plans[target]
+                    return target, fault
+        return None
+
+    def _by_rate(self, meant: Iterable[tuple[str, _Plan]], wanted: _Wanted) -> _Found:
+        """One draw for all rates, so that one attempt has one fault at most."""
+        left = self._draw() * 100
+        for target, plan in meant:
+            for fault, percent in plan.rates.items():
+                if wanted(fault):
+                    left -= percent
+                    if left < 0:
+                        return target, fault
         return None
 
 
-def parse(text: str) -> tuple[str, Fault, int]:
-    """Read ``FUNCTION:KIND[-after][:N]``, such as ``invoker:exception-after:2``.
+def parse(text: str) -> tuple[str, Fault, int | Rate]:
+    """Read ``TARGET:KIND[-after][:N|:P%]``, such as ``invoker:exception-after:2`` or
+    ``states.StartExecution:throttle:30%``.
 
-    Returns the function, the fault and how often it comes.
+    Returns the target, the fault and how often it comes.
 
     Raises:
-        ValueError: it is not of that form.
+        ValueError: it is not of that form, or the kind is not one for this target.
     """
-    function, *rest = text.split(":")
-    if not function or not 1 <= len(rest) <= 2:
-        raise ValueError(f"{text!r} is not FUNCTION:KIND[-after][:N]")
-    kind = rest[0].removesuffix("-after")
-    times = rest[1] if len(rest) == 2 else "1"
-    if not times.isdecimal() or int(times) < 1:
-        raise ValueError(f"{text!r}: N must be a whole number from 1, not {times!r}")
-    return function, Fault(kind, after=rest[0].endswith("-after")), int(times)
+    found = _TEXT.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not {FORM}")
+    fault = Fault(found["kind"], after=found["after"] is not None)
+    _check_target(found["target"], fault)
+    return found["target"], fault, _often(text, "1" if found["often"] is None else found["often"])
+
+
+def _often(text: str, often: str) -> int | Rate:
+    if percent := _PERCENT.fullmatch(often):
+        return Rate(float(percent[1]))
+    if not often.isdecimal() or int(often) < 1:
+        raise ValueError(f"{text!r}: N must be a whole number from 1, or P%, not {often!r}")
+    return int(often)
+
+
+def _check_target(target: str, fault: Fault) -> None:
+    """Raises ValueError: there is no such API action, or it cannot have this fault."""
+    is_action = "." in target  # no function's name has one
+    kinds, what = (API_KINDS, "an API action") if is_action else (KINDS, "a function")
+    if fault.kind not in kinds:
+        raise ValueError(f"no fault {fault.kind!r} of {what}: one of {', '.join(kinds)}")
+    if is_action:
+        check_action(target)
+
+
+def _targets_of(function_name: str) -> Callable[[str], bool]:
+    return lambda target: function_name == target or function_name.endswith(f"-{target}")

@@ -26,6 +26,13 @@ class PortTakenError(Exception):
     """Somebody else listens on the port."""
 
 
+class Disconnected(ConnectionError):
+    """Raised by an application: the connection is to be closed without an answer.
+
+    werkzeug's handler does so for every ConnectionError, and says nothing.
+    """
+
+
 def bind(port: int) -> socket.socket:
     """A listening socket of the loopback address; connections wait in it until they are served.
 

@@ -27,6 +27,7 @@ from moto.core.base_backend import BackendDict
 from moto.iam.access_control import PermissionResult
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 
+from startonce.local.api_faults import ApiFaults
 from startonce.local.clock import Clock
 from startonce.local.control_api import ControlApi
 from startonce.local.events import s3_notifications
@@ -43,6 +44,7 @@ from startonce.local.functions.lambda_service import (
     LocalFunction,
     LocalLambdaBackend,
 )
+from startonce.local.hanging import Hanging
 from startonce.local.http_server import DEFAULT_PORT, bind, endpoint_of, serve
 from startonce.local.iam.authorization import Authorization, task_authorizer
 from startonce.local.iam.credentials import Credentials
@@ -56,7 +58,7 @@ from startonce.local.queues.event_source_mapping import (
 )
 from startonce.local.queues.polling import QueuePolling
 from startonce.local.queues.sqs_queue import LocalQueue, Surroundings
-from startonce.local.queues.sqs_service import LocalSqsBackend, end_waits
+from startonce.local.queues.sqs_service import LocalSqsBackend, end_waits, look_again
 from startonce.local.states import interpreter
 from startonce.local.states.step_functions import (
     LocalStateMachine,
@@ -120,7 +122,7 @@ class LocalCloud:
 
     @property
     def faults(self) -> Faults:
-        """Faults on purpose, for functions by name."""
+        """Faults on purpose, of functions and of API calls."""
         return self._functions.faults
 
     def start(self) -> None:
@@ -142,17 +144,22 @@ class LocalCloud:
             self._functions, self._asynchronous, self.endpoint, credentials, permissions
         )
         may = task_authorizer(credentials, permissions)
-        tasks = TaskCalls(service, self.endpoint, credentials.for_role, may)
-        LocalSubscription.permissions = permissions
+        tasks = TaskCalls(service, self.endpoint, credentials.for_role, may, self.faults)
+        LocalSubscription.permissions, LocalSubscription.faults = permissions, self.faults
         LocalStepFunctionsBackend.is_trusted = staticmethod(permissions.is_trusted)
+        LocalStepFunctionsBackend.clock = self._clock
         _extend_moto(service, tasks, self._clock, self.port)
         mapped = MappedFunctions(credentials, permissions)
         self._polling = QueuePolling(self._clock, mapped, self._functions.limit)
         MappingLambdaBackend.polling, MappingLambdaBackend.mapped = self._polling, mapped
         _extend_queues(self._clock, self._polling, self.endpoint)
         _extend_event_sources(permissions)
-        inner = Authorization(InvokeApi(MotoApplication(), service), credentials, permissions)
-        application = ControlApi(inner, self.faults)
+        self._hanging = Hanging()
+        calls = ApiFaults(
+            InvokeApi(MotoApplication(), service), self.faults, credentials, self._hanging
+        )
+        allowed = Authorization(calls, credentials, permissions)
+        application = ControlApi(allowed, self.faults, self._clock)
         self._server = serve(listening, application, MotoRequestHandler)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="server"
@@ -165,6 +172,7 @@ class LocalCloud:
         self._polling.stop()
         self._clock.stop()
         end_waits(moto.sqs.models.sqs_backends)
+        self._hanging.end()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -212,6 +220,7 @@ def _extend_queues(clock: Clock, polling: QueuePolling, endpoint: str) -> None:
     queues = moto.sqs.models.sqs_backends
     queues.backend = LocalSqsBackend
     moto.sqs.models.Queue = LocalQueue  # type: ignore[misc]
+    clock.on_advance(lambda: look_again(queues))
     LocalQueue.cloud = Surroundings(
         clock, endpoint, polling.wake, lambda account, region: queues[account][region]
     )

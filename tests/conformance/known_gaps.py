@@ -14,7 +14,9 @@ NOT_COVERED = (
     "EventBridge and S3 as destinations of asynchronous events.",
     "SNS's pauses between its own attempts to reach a function or a queue.",
     "An SQS mapping's batching window, its scaling, and its maximum concurrency.",
-    "The 25,000 events of an execution's history; redriving an execution; heartbeats; activities.",
+    "The 25,000 events of an execution's history; heartbeats; activities.",
+    "The 25,000 events of an execution's history; heartbeats; activities.",
+    "JSONata, intrinsic functions, and Map and Parallel beyond one example each.",
     "JSONata, intrinsic functions, and Map and Parallel beyond one example each.",
     "Permission boundaries, service control policies, session policies, and conditions other than"
     " on `aws:SourceArn`.",

@@ -422,6 +422,17 @@ def test_an_answer_over_256_kib_is_data_limit_exceeded(account: Account) -> None
     assert error == "States.DataLimitExceeded"
 
 
+@documented(f"{STEP_FUNCTIONS}/concepts-error-handling.html")
+def test_what_parameters_make_of_a_task_s_input_has_at_most_256_kib(account: Account) -> None:
+    function = account.function("def handler(event, context): return len(event['text'])")
+    room = 262_144 - len(json.dumps({"text": ""}))
+    fits = account.machine(only(task(function, Parameters={"text.$": "$.text"})))
+    assert fits.run({"text": "x" * room}).output == room
+    longer = account.machine(only(task(function, Parameters={"a_name.$": "$.text"})))
+    error, _ = longer.run({"text": "x" * room}).failure()
+    assert error == "States.DataLimitExceeded"
+
+
 @documented(f"{STEP_FUNCTIONS}/state-fail.html")
 def test_a_fail_state_gives_error_and_cause(account: Account) -> None:
     fail = {"Type": "Fail", "ErrorPath": "$.error", "CausePath": "$.cause"}

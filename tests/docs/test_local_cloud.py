@@ -18,19 +18,20 @@ import pytest
 from startonce.aws import Aws
 from startonce.cli import up
 from startonce.deploy import STAGE
-from startonce.local.faults import AMBIGUOUS, KINDS
+from startonce.local.faults import AMBIGUOUS, API_AMBIGUOUS, API_KINDS, KINDS
 from startonce.local.http_server import DEFAULT_PORT
 from startonce.stack import find_stack
 from tests.conftest import wait_for
 from tests.docs.markdown import commands, tables
 from tests.docs.terminal import Terminal, clone
 
-SCENARIOS = {"Start it", "Use it", "Make a function fail"}
+SCENARIOS = {"Start it", "Use it", "Make a function fail", "The clock"}
 """The sections with commands that are tried here."""
 
 COMMANDS = commands("docs/local-cloud.md")
 UP, DEMO = (block.strip() for block in COMMANDS["Start it"])
-UP_WITH_FAULT = COMMANDS["Make a function fail"][0].strip()
+UP_WITH_FAULT, MORE_FAULTS = (block.strip() for block in COMMANDS["Make a function fail"])
+[FORWARD] = (block.strip() for block in COMMANDS["The clock"])
 HERE = f"http://127.0.0.1:{DEFAULT_PORT}"
 
 
@@ -87,6 +88,15 @@ def test_it_is_started_used_and_stopped(tmp_path: Path) -> None:
         assert failure is not None
         assert failure["requestContext"]["approximateInvokeCount"] == 3
         assert failure["responsePayload"]["errorType"] == "InjectedFault"
+        faults = terminal.run(MORE_FAULTS.replace(HERE, endpoint))
+        assert '"struck": {"invoker:exception-after": 3}' in faults
+        assert '"waiting": {"states.StartExecution:disconnect-after": 2}' in faults
+        assert '"rates": {"invoker:exception": 30' in faults
+        left = terminal.run(
+            f"curl -s {endpoint}/_startonce/faults", FORWARD.replace(HERE, endpoint)
+        )
+        assert left.startswith('{"struck": {"invoker:exception-after": 3}, "waiting": {}, "rates"')
+        assert "needed" not in left
         use, remove = COMMANDS["Use it"]
         assert HERE in use
         before = use.replace(HERE, endpoint).splitlines()
@@ -106,9 +116,12 @@ def test_the_table_of_options_is_that_of_the_command() -> None:
     assert named == [param.opts[0] for param in up.params if isinstance(param, click.Option)]
 
 
-def test_the_table_of_faults_is_that_of_the_code() -> None:
-    rows = {row[0]: row[2] == "yes" for row in tables("docs/local-cloud.md")[1]}
-    assert rows == {kind: kind in AMBIGUOUS for kind in KINDS}
+def test_the_tables_of_faults_are_those_of_the_code() -> None:
+    of_functions, of_calls = (
+        {row[0]: row[2] == "yes" for row in table} for table in tables("docs/local-cloud.md")[1:3]
+    )
+    assert of_functions == {kind: kind in AMBIGUOUS for kind in KINDS}
+    assert of_calls == {kind: kind in API_AMBIGUOUS for kind in API_KINDS}
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,13 @@ def test_a_port_that_is_taken_is_said_in_one_line(own_cloud: CloudProcess) -> No
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--speed", "0"), ("--fault", "invoker"), ("--fault", "invoker:flood"), ("--port", "x")],
+    [
+        ("--speed", "0"),
+        ("--fault", "invoker"),
+        ("--fault", "invoker:flood"),
+        ("--fault", "states.StartExecution:memory"),
+        ("--port", "x"),
+    ],
 )
 def test_wrong_use_is_said_with_exit_code_2(option: str, value: str) -> None:
     done = subprocess.run(

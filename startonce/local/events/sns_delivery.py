@@ -17,6 +17,7 @@ from moto.sqs.models import sqs_backends
 
 from startonce.local.aws_text import time_text
 from startonce.local.events.sns_topics import JsonNotification
+from startonce.local.faults import Faults
 from startonce.local.functions.lambda_service import LocalLambdaBackend, new_invocation
 from startonce.local.iam.permissions import AccessDeniedError, Permissions
 from startonce.local.iam.policy import Access, NotEvaluatedError
@@ -28,6 +29,7 @@ class LocalSubscription(JsonNotification):
     """A subscription that delivers as on AWS: to functions, and to queues that let it."""
 
     permissions: ClassVar[Permissions]
+    faults: ClassVar[Faults]
 
     def publish(
         self,
@@ -153,6 +155,11 @@ class LocalSubscription(JsonNotification):
             body["Subject"] = subject
         if attributes:
             body["MessageAttributes"] = _attributes(attributes)
+        fault = self.faults.take_call("sqs.SendMessage")
+        if fault is not None:
+            _log.error("message %s is lost: %s, and then: %s of SQS", message_id, reason, fault)
+            if not fault.after:
+                return
         _, _, _, region, account, queue = target.split(":")
         sqs_backends[account][region].send_message(queue, json.dumps(body, ensure_ascii=False))
 

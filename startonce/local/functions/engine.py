@@ -80,14 +80,14 @@ class Functions:
             ServiceError: a fault on purpose.
             StoppedError: the function was deleted meanwhile, or the local cloud stops.
         """
+        pool = self._pool(spec)
+        if reserved_concurrency is not None and pool.concurrency >= reserved_concurrency:
+            raise ThrottledError
         fault = self.faults.take(spec.name)
         if fault is not None and fault.kind == "throttle":
             raise ThrottledError
         if fault == Fault("service-error"):
             raise ServiceError
-        pool = self._pool(spec)
-        if reserved_concurrency is not None and pool.concurrency >= reserved_concurrency:
-            raise ThrottledError
         try:
             environment = pool.acquire(spec)
         except PoolClosedError:

@@ -66,15 +66,15 @@ class EnvironmentPool:
             self._moved_at = time.monotonic()
             if self._closed:
                 raise PoolClosedError
-            outdated = self._take_outdated(spec)
-            environment = self._idle.pop() if self._idle else None
+            useless = self._take_outdated(spec)
+            environment = self._take_warm(useless)
             if environment is None:
                 self._starting += 1
             else:
                 self._busy.add(environment)
             self._changed.notify_all()
-        for old in outdated:
-            old.close()
+        for one in useless:
+            one.close()
         return environment or self._start_one(spec)
 
     def release(self, environment: ExecutionEnvironment) -> None:
@@ -113,6 +113,15 @@ class EnvironmentPool:
         outdated = [idle for idle in self._idle if idle.spec != spec]
         self._idle = [idle for idle in self._idle if idle.spec == spec]
         return outdated
+
+    def _take_warm(self, useless: list[ExecutionEnvironment]) -> ExecutionEnvironment | None:
+        """An idle environment; those whose worker was killed meanwhile join the useless ones."""
+        while self._idle:
+            environment = self._idle.pop()
+            if environment.is_alive():
+                return environment
+            useless.append(environment)
+        return None
 
     def _start_one(self, spec: FunctionSpec) -> ExecutionEnvironment:
         environment = None

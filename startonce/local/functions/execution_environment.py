@@ -90,6 +90,10 @@ class ExecutionEnvironment:
             log_tail=self._log.tail(),
         )
 
+    def is_alive(self) -> bool:
+        """Whether the worker is still there."""
+        return self._worker.is_alive()
+
     def kill(self) -> None:
         """End the worker under the event that it is handling. Any thread may call it."""
         self._worker.kill()

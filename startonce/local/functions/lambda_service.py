@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import boto3
+from botocore.config import Config
 from moto.awslambda import urls as lambda_urls
 from moto.awslambda.exceptions import (
     FunctionAlreadyExists,
@@ -167,6 +168,8 @@ class LambdaService:
             aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
             aws_session_token=variables["AWS_SESSION_TOKEN"],
+            # A record that is refused is lost: the SDK must not try again behind our back.
+            config=Config(retries={"total_max_attempts": 1}),
         )
 
 

@@ -54,6 +54,15 @@ class Worker:
         """The exit status, negative for a signal; None while it runs."""
         return self._process.poll()
 
+    def is_alive(self) -> bool:
+        """Whether it runs; it may have ended though nobody has reaped it yet."""
+        if self._ps is None or self.exit_code is not None:
+            return False
+        try:
+            return bool(self._ps.status() != psutil.STATUS_ZOMBIE)
+        except psutil.Error:
+            return False
+
     def resident_memory(self) -> int:
         """Resident memory in MB, rounded up; 0 when the process has ended."""
         if self._ps is None:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote
 import botocore.session
 from botocore.exceptions import UnknownServiceError
 
-from startonce.local.iam import s3_actions
+from startonce.local.iam import s3_actions, s3_operations
 from startonce.local.iam.policy import Access, NotEvaluatedError
 from startonce.local.iam.resource_arns import Call, Resolve, accesses
 
@@ -92,6 +92,30 @@ def requested(
     except (KeyError, TypeError, AttributeError, ValueError):
         # Malformed parameters: the service itself has the better words for that.
         return accesses(replace(call, parameters={}))
+
+
+def requested_operation(environ: WSGIEnvironment, signed: Signature) -> str | None:
+    """The operation by the name that the SDKs have for it; None if we do not know. The request's
+    body is still there to be read afterwards.
+    """
+    kind = protocol(environ, signed)
+    if kind == "rest-xml":
+        query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
+        path = environ.get("PATH_INFO", "")
+        return s3_operations.operation(environ["REQUEST_METHOD"], path, query, _headers(environ))
+    try:
+        return _READERS[kind](environ, signed.service)[0]
+    except NotEvaluatedError:
+        return None
+
+
+def _headers(environ: WSGIEnvironment) -> dict[str, str]:
+    """With names in lower case."""
+    return {
+        name[5:].replace("_", "-").lower(): value
+        for name, value in environ.items()
+        if name.startswith("HTTP_")
+    }
 
 
 def _from_json(environ: WSGIEnvironment, service: str) -> tuple[str, Mapping[str, Any]]:

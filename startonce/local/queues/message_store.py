@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -59,6 +59,10 @@ class _Heap(Generic[M]):
         if len(self._items) > 2 * len(self._due) + 16:
             self._items = [(at, one.order, one) for one, at in self._due.items()]
             heapq.heapify(self._items)
+
+    def due(self, entry: Entry[M]) -> float:
+        """When something that is in it is due."""
+        return self._due[entry]
 
     def discard(self, entry: Entry[M]) -> None:
         """Take it out, if it is there."""
@@ -157,6 +161,12 @@ class MessageStore(Generic[M]):
     def hide(self, entry: Entry[M], until: float) -> None:
         """Let a message in flight be ready at another time."""
         self._hidden.push(until, entry)
+
+    def postpone(self, entries: Iterable[Entry[M]], seconds: float) -> None:
+        """Let those of them that are in flight be ready so much later."""
+        for entry in entries:
+            if entry.state is State.IN_FLIGHT:
+                self._hidden.push(self._hidden.due(entry) + seconds, entry)
 
     def remove(self, entry: Entry[M]) -> None:
         """Take a message out for good."""

@@ -124,6 +124,7 @@ class LocalQueue(Queue):
         self._sequence = 0
         self._duplicates: dict[tuple[str, str], tuple[float, LocalMessage]] = {}
         self._ended = False
+        self._put_forward = self.cloud.clock.put_forward
 
     @property
     def physical_resource_id(self) -> str:
@@ -284,6 +285,11 @@ class LocalQueue(Queue):
             self._ended = True
             self._messages_lock.notify_all()
 
+    def look_again(self) -> None:
+        """Let those who wait for messages look at the clock."""
+        with self._messages_lock:
+            self._messages_lock.notify_all()
+
     def bury(self, message: LocalMessage, source_arn: str) -> None:
         """Take a dead letter in; in a FIFO queue its age counts anew.
 
@@ -325,8 +331,19 @@ class LocalQueue(Queue):
             return self._store.count(state)
 
     def _settle(self) -> None:
+        self._keep_held()
         retention = float(self.message_retention_period)  # type: ignore[attr-defined]
         self._store.settle(self.cloud.clock.now(), retention)
+
+    def _keep_held(self) -> None:
+        """The code that works on held messages did not run any faster when the clock was put
+        forward: they stay hidden from others for as long as before.
+        """
+        jump = self.cloud.clock.put_forward - self._put_forward
+        if jump:
+            self._put_forward += jump
+            held = [entry for entry in self._store if entry.message.held]
+            self._store.postpone(held, jump)
 
     def _tell(self) -> None:
         with self._messages_lock:

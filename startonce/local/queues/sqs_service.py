@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from moto.core.base_backend import BackendDict
@@ -160,11 +160,22 @@ class LocalSqsBackend(SQSBackend):
 
 def end_waits(backends: BackendDict[SQSBackend]) -> None:
     """Let everybody who waits for a message go: the local cloud stops."""
-    for regions in backends.values():
-        for backend in regions.values():
-            for queue in backend.queues.values():
+    for queue in _queues(backends):
+        queue.end()
+
+
+def look_again(backends: BackendDict[SQSBackend]) -> None:
+    """Let everybody who waits for a message look at the clock: it was put forward."""
+    for queue in _queues(backends):
+        queue.look_again()
+
+
+def _queues(backends: BackendDict[SQSBackend]) -> Iterator[LocalQueue]:
+    for regions in list(backends.values()):
+        for backend in list(regions.values()):
+            for queue in list(backend.queues.values()):
                 if isinstance(queue, LocalQueue):
-                    queue.end()
+                    yield queue
 
 
 def _check_size(queue: Queue, body: str, attributes: dict[str, Any] | None) -> None:

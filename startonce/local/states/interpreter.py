@@ -16,14 +16,21 @@ from typing import Any
 from botocore.exceptions import ClientError
 from botocore.session import Session
 from moto.stepfunctions.parser import quotas, utils
-from moto.stepfunctions.parser.api import HistoryEventType, LambdaFunctionFailedEventDetails
+from moto.stepfunctions.parser.api import (
+    ExecutionFailedEventDetails,
+    HistoryEventType,
+    LambdaFunctionFailedEventDetails,
+)
 from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import (
     CustomErrorName,
 )
 from moto.stepfunctions.parser.asl.component.common.error_name.error_equals_decl import (
     ErrorEqualsDecl,
 )
-from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
+    FailureEvent,
+    FailureEventException,
+)
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import (
     StatesErrorName,
 )
@@ -32,10 +39,14 @@ from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name
 )
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state import state
+from moto.stepfunctions.parser.asl.component.state.choice.state_choice import StateChoice
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
     state_task_service_lambda,
     state_task_service_sqs,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service import (  # noqa: E501
+    StateTaskService,
 )
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.state_task_lambda import (
     StateTaskLambda,
@@ -71,7 +82,9 @@ def mend(clock: Clock, client_of: Callable[[str, str, str], Any], invoke: Invoke
     call_functions_with(invoke)
     name_errors_of_services()
     match_errors_as_aws()
+    name_the_error_of_a_choice_without_match()
     count_the_payload_alone()
+    limit_what_tasks_are_given()
     write_json_as_aws()
     write_times_as_aws()
     json_path.parse = cache(json_path.parse)
@@ -83,8 +96,8 @@ def put_on_clock(clock: Clock) -> None:
 
     def wait(_: Any, env: Any, wait_seconds: float) -> None:
         end = clock.now() + wait_seconds
-        while env.is_running() and (left := end - clock.now()) > 0:
-            clock.sleep(left, until=env.program_state_event)
+        while env.is_running() and clock.now() < end:
+            clock.pause(end, env.program_state_event)
 
     WaitFunction._wait_interval = wait
 
@@ -161,6 +174,40 @@ def match_errors_as_aws() -> None:
     ErrorEqualsDecl._eval_body = eval_body
 
 
+def name_the_error_of_a_choice_without_match() -> None:
+    """Make a Choice without Default that no rule matches fail under its own name.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+    """
+    original = StateChoice._eval_state
+
+    def eval_state(choice: Any, env: Any) -> None:
+        try:
+            original(choice, env)
+        except RuntimeError as error:
+            if choice.default_state is None and str(error.args[0]).startswith("No branching"):
+                raise FailureEventException(_no_choice_matched(choice.name, env)) from None
+            raise
+
+    StateChoice._eval_state = eval_state
+
+
+def _no_choice_matched(name: str, env: Any) -> Any:
+    error = StatesErrorName(StatesErrorNameType.StatesNoChoiceMatched)
+    cause = (
+        f"An error occurred while executing the state '{name}' (entered at the event id "
+        f"#{env.event_history_context.source_event_id}). Failed to transition out of the state. "
+        "The state does not point to a next state."
+    )
+    details = ExecutionFailedEventDetails(error=error.error_name, cause=cause)
+    return FailureEvent(
+        env=env,
+        error_name=error,
+        event_type=HistoryEventType.ExecutionFailed,
+        event_details=EventDetails(executionFailedEventDetails=details),
+    )
+
+
 def count_the_payload_alone() -> None:
     """Make the limit of a task's result count the function's answer, not what is around it."""
     original = StateTaskLambda._verify_size_quota
@@ -175,6 +222,26 @@ def count_the_payload_alone() -> None:
         return bool(len(quotas.to_json_str(value).encode()) <= quotas.MAX_STATE_SIZE_UTF8_BYTES)
 
     _replace(quotas.is_within_size_quota, is_within_size_quota)
+
+
+def limit_what_tasks_are_given() -> None:
+    """Count what ``Parameters`` make of a task's input too.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+    """
+
+    def limit(kind: Any, key: str | None) -> None:
+        original = kind._eval_parameters
+
+        def eval_parameters(task: Any, env: Any) -> Any:
+            parameters = original(task, env)
+            task._verify_size_quota(env, parameters[key] if key else parameters)
+            return parameters
+
+        kind._eval_parameters = eval_parameters
+
+    limit(StateTaskLambda, "Payload")
+    limit(StateTaskService, None)
 
 
 def _failure(env: Any, name: Any, cause: str) -> Any:

@@ -30,9 +30,11 @@ from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from moto.stepfunctions.utils import cfn_to_api_tags
 
 from startonce.local.aws_text import is_true
+from startonce.local.clock import Clock
 from startonce.local.states.definition_checks import InvalidDefinition, check_definition
 from startonce.local.states.executions import Executions, LocalExecution
 from startonce.local.states.interpreter import forget_threads
+from startonce.local.states.redrive import check_token
 
 LARGEST_INPUT = 262_144
 """Bytes in UTF-8."""
@@ -122,6 +124,7 @@ class LocalStepFunctionsBackend(StepFunctionsParserBackend):  # type: ignore[mis
     """Checks what AWS checks before an execution starts."""
 
     is_trusted: ClassVar[Callable[[str, str, str], bool]]
+    clock: ClassVar[Clock]
 
     # Two calls with one name at the same moment must not start two executions.
     _starting = threading.Lock()
@@ -213,10 +216,22 @@ class LocalStepFunctionsBackend(StepFunctionsParserBackend):  # type: ignore[mis
             if present is not None:
                 return _same_or_refused(present, text)
             execution = self._new_execution(machine, name or str(uuid.uuid4()), text)
+            execution.start()
             if checks_names(machine):
                 machine.executions.append(execution)
-        execution.start()
         return execution
+
+    def redrive_execution(self, execution_arn: str, token: str | None = None) -> datetime:
+        """Run an unsuccessful execution on, and say when that was; see :mod:`.redrive`.
+
+        Raises:
+            ExecutionDoesNotExist, InvalidArn, ExecutionNotRedrivable, NotImplementedLocally.
+            ValidationException: the token is none.
+        """
+        if token is not None:
+            check_token(token)
+        date: datetime = self.describe_execution(execution_arn).redrive(token)
+        return date
 
     def describe_execution(self, execution_arn: str) -> Any:
         """Find an execution.
@@ -259,6 +274,7 @@ class LocalStepFunctionsBackend(StepFunctionsParserBackend):  # type: ignore[mis
             input_data=text,
             trace_header=None,
             activity_store={},
+            clock=type(self).clock,
         )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,8 @@ from startonce.local.states.step_functions import checks_names
 
 LARGEST_PAGE = 1000
 _DEFAULT_PAGE = 100
+# Not PENDING_REDRIVE, which only the children of a Map Run have.
+_STATUSES = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 
 Answer = tuple[int, dict[str, str], str]
 
@@ -43,6 +46,7 @@ def mend_answers() -> None:
         start_execution,
         start_sync_execution,
         describe_execution,
+        redrive_execution,
         list_executions,
         get_execution_history,
         stop_execution,
@@ -82,7 +86,15 @@ def start_sync_execution(request: Any) -> Answer:
 
 def describe_execution(request: Any) -> Answer:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html"""
-    return _answer(described(_execution(request)))
+    return _answer(_execution(request).described())
+
+
+def redrive_execution(request: Any) -> Answer:
+    """https://docs.aws.amazon.com/step-functions/latest/apireference/API_RedriveExecution.html"""
+    date = request.stepfunction_backend.redrive_execution(
+        _required(request, "executionArn"), request._get_param("clientToken")
+    )
+    return _answer({"redriveDate": date})
 
 
 def list_executions(request: Any) -> Answer:
@@ -92,14 +104,14 @@ def list_executions(request: Any) -> Answer:
     if not checks_names(machine):
         raise _type_not_supported(arn)
     executions = machine.executions
-    wanted = request._get_param("statusFilter")
+    is_wanted = _filter(request)
     size = min(request._get_int_param("maxResults") or _DEFAULT_PAGE, LARGEST_PAGE)
     # The newest first; a token is the position of the next one, which newer ones do not move.
     position = _position(request, len(executions)) - 1
     page: list[dict[str, Any]] = []
     while position >= 0 and len(page) < size:
         execution = executions[position]
-        if wanted in (None, execution.status):
+        if is_wanted(execution):
             page.append(_listed(execution, arn))
         position -= 1
     answer: dict[str, Any] = {"executions": page}
@@ -129,6 +141,31 @@ def stop_execution(request: Any) -> Answer:
     execution = _execution(request)
     execution.stop(datetime.now(UTC), request._get_param("error"), request._get_param("cause"))
     return _answer({"stopDate": execution.stop_date})
+
+
+def _filter(request: Any) -> Callable[[Any], bool]:
+    """Which executions to list: those that AWS still has, with the wanted status and redrives."""
+    status = _one_of(request, "statusFilter", _STATUSES)
+    redriven = _one_of(request, "redriveFilter", ("REDRIVEN", "NOT_REDRIVEN"))
+
+    def is_wanted(execution: Any) -> bool:
+        return (
+            not execution.is_gone
+            and status in (None, execution.status)
+            and redriven in (None, "REDRIVEN" if execution.is_redriven else "NOT_REDRIVEN")
+        )
+
+    return is_wanted
+
+
+def _one_of(request: Any, name: str, allowed: Sequence[str]) -> str | None:
+    value: str | None = request._get_param(name)
+    if value is None or value in allowed:
+        return value
+    raise ValidationException(
+        f"1 validation error detected: Value '{value}' at '{name}' failed to satisfy constraint: "
+        f"Member must satisfy enum value set: [{', '.join(allowed)}]"
+    )
 
 
 def _type_not_supported(arn: str) -> StateMachineTypeNotSupported:
@@ -167,7 +204,7 @@ def _listed(execution: Any, machine_arn: str) -> dict[str, Any]:
         "name": execution.name,
         "status": execution.status,
         "startDate": execution.start_date,
-        "redriveCount": 0,
+        **execution.listed_redrives(),
     }
     if execution.stop_date is not None:
         listed["stopDate"] = execution.stop_date

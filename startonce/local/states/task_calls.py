@@ -13,12 +13,19 @@ from botocore.exceptions import ClientError
 from moto.awslambda.exceptions import UnknownFunctionException
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
+from startonce.local.faults import Faults
 from startonce.local.functions.engine import ServiceError, StoppedError, ThrottledError
 from startonce.local.functions.lambda_service import (
     LambdaService,
     LocalLambdaBackend,
     new_invocation,
 )
+
+_LONGEST_RUN = 930
+"""Seconds: a function's longest time-out and some."""
+
+_READ_TIMEOUT = 60
+"""Seconds: as boto3 has it."""
 
 Authorize = Callable[[str, str, str], None]
 """``(role ARN, action, resource ARN)``; raises ClientError when the role may not."""
@@ -30,6 +37,7 @@ class TaskCalls:
     Args:
         variables_of: a role's credentials, as AWS_* environment variables.
         authorize: whether a role may do something.
+        faults: of API calls; those are struck by the server that the call goes to.
     """
 
     def __init__(
@@ -38,11 +46,13 @@ class TaskCalls:
         endpoint: str,
         variables_of: Callable[[str], dict[str, str]],
         authorize: Authorize,
+        faults: Faults,
     ) -> None:
         self._service = service
         self._endpoint = endpoint
         self._variables_of = variables_of
         self._authorize = authorize
+        self._faults = faults
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str, str], Any] = {}
 
@@ -59,9 +69,11 @@ class TaskCalls:
 
         Raises:
             ClientError: as Lambda's API refuses.
+            BotoCoreError: a fault on purpose: there was no answer.
         """
-        region = name.split(":")[3] if name.startswith("arn:") else "us-east-1"
-        backend = LocalLambdaBackend.of(DEFAULT_ACCOUNT_ID, region)
+        if self._faults.are_waiting_for("lambda.Invoke"):
+            return self._invoke_over_http(name, qualifier, payload, role)
+        backend = LocalLambdaBackend.of(DEFAULT_ACCOUNT_ID, _region_of(name))
         assert isinstance(backend, LocalLambdaBackend)
         try:
             function = backend.find(name, qualifier)
@@ -92,6 +104,14 @@ class TaskCalls:
             answer["FunctionError"] = outcome.function_error
         return answer
 
+    def _invoke_over_http(
+        self, name: str, qualifier: str | None, payload: bytes, role: str
+    ) -> dict[str, Any]:
+        named = {"FunctionName": name, **({"Qualifier": qualifier} if qualifier else {})}
+        client = self.client("lambda", _region_of(name), role)
+        answer: dict[str, Any] = client.invoke(Payload=payload, **named)
+        return {**answer, "Payload": answer["Payload"].read()}
+
     def _new_client(self, service: str, region: str, role: str) -> Any:
         variables = self._variables_of(role)
         return boto3.Session().client(
@@ -102,8 +122,16 @@ class TaskCalls:
             aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
             aws_session_token=variables.get("AWS_SESSION_TOKEN"),
             # Retry is the state machine's own business.
-            config=Config(parameter_validation=False, retries={"total_max_attempts": 1}),
+            config=Config(
+                parameter_validation=False,
+                retries={"total_max_attempts": 1},
+                read_timeout=_LONGEST_RUN if service == "lambda" else _READ_TIMEOUT,
+            ),
         )
+
+
+def _region_of(function: str) -> str:
+    return function.split(":")[3] if function.startswith("arn:") else "us-east-1"
 
 
 def _client_error(status: int, code: str, message: str) -> ClientError:
