@@ -26,6 +26,7 @@ from moto.awslambda.responses import LambdaResponse
 from moto.core.base_backend import BackendDict
 from moto.iam.access_control import PermissionResult
 from moto.moto_server.werkzeug_app import MotoRequestHandler
+from moto.sqs.responses import SQSResponse
 
 from startonce.local.api_faults import ApiFaults
 from startonce.local.clock import Clock
@@ -58,7 +59,12 @@ from startonce.local.queues.event_source_mapping import (
 )
 from startonce.local.queues.polling import QueuePolling
 from startonce.local.queues.sqs_queue import LocalQueue, Surroundings
-from startonce.local.queues.sqs_service import LocalSqsBackend, end_waits, look_again
+from startonce.local.queues.sqs_service import (
+    LocalSqsBackend,
+    answer_receive,
+    end_waits,
+    look_again,
+)
 from startonce.local.states import interpreter
 from startonce.local.states.step_functions import (
     LocalStateMachine,
@@ -69,6 +75,8 @@ from startonce.local.states.task_calls import TaskCalls
 from startonce.local.templates.cloudformation import LocalCloudFormationBackend, install_types
 from startonce.local.templates.stacks import LocalStack
 from startonce.local.templates.template_values import mend_values
+
+_RECEIVE_MESSAGE = SQSResponse.receive_message
 
 
 class LocalCloud:
@@ -220,6 +228,8 @@ def _extend_queues(clock: Clock, polling: QueuePolling, endpoint: str) -> None:
     queues = moto.sqs.models.sqs_backends
     queues.backend = LocalSqsBackend
     moto.sqs.models.Queue = LocalQueue  # type: ignore[misc]
+    answer = answer_receive(_RECEIVE_MESSAGE)
+    SQSResponse.receive_message = answer  # type: ignore[method-assign,assignment]
     clock.on_advance(lambda: look_again(queues))
     LocalQueue.cloud = Surroundings(
         clock, endpoint, polling.wake, lambda account, region: queues[account][region]

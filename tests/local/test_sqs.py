@@ -121,6 +121,7 @@ def test_a_message_received_too_often_moves_to_the_dead_letter_queue(
     assert receive(aws, url) == []
     [message] = receive(aws, dead)
     assert (message["MessageId"], message["Body"]) == (sent["MessageId"], "a")
+    assert message["Attributes"]["DeadLetterQueueSourceArn"] == arn_of(aws, url)
 
 
 def test_an_outdated_receipt_handle_deletes_nothing(aws: Aws, new_queue: NewQueue) -> None:

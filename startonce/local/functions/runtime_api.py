@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import threading
@@ -117,6 +118,11 @@ class _Handler(BaseHTTPRequestHandler):
     # Headers and body leave in one segment: in two, the peer's delayed acknowledgement costs 40 ms.
     wbufsize = -1
     disable_nagle_algorithm = True
+
+    def handle(self) -> None:
+        """Serve the worker's requests; one that was killed leaves its connection in the middle."""
+        with contextlib.suppress(ConnectionError):
+            super().handle()
 
     def do_GET(self) -> None:
         if self.path != f"{_PREFIX}/invocation/next":

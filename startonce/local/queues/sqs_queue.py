@@ -214,6 +214,12 @@ class LocalQueue(Queue):
         with self._messages_lock:
             return self._store.next_ready()
 
+    def source_of(self, receipt_handle: str) -> str | None:
+        """The queue from which a message that was received came here as a dead letter."""
+        with self._messages_lock:
+            entry = self._store.get(_Receipt.parse(self.queue_arn, receipt_handle).key)
+            return entry.message.source_arn if entry is not None else None
+
     def delete_message(self, receipt_handle: str) -> None:
         """Delete it, if nobody received it after the handle was given out: else nothing happens,
         and nobody is told.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from moto.core.base_backend import BackendDict
@@ -225,3 +225,24 @@ def _chosen(attributes: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 def _failure(key: str, error: SQSException) -> dict[str, Any]:
     return {"Id": key, "SenderFault": True, "Code": error.code, "Message": error.message}
+
+
+def answer_receive(receive: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Moto's answer to ReceiveMessage, with DeadLetterQueueSourceArn, which it leaves out.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
+    """
+
+    def answer(request: Any) -> Any:
+        answered = receive(request)
+        parameters = ("MessageSystemAttributeNames", "AttributeNames")
+        asked = {name for one in parameters for name in request._get_param(one, [])}
+        if asked & {"All", "DeadLetterQueueSourceArn"}:
+            queue = request.sqs_backend.queue(request._get_queue_name())
+            for message in answered.result.get("Messages", ()):
+                source = queue.source_of(message["ReceiptHandle"])
+                if source is not None:
+                    message.setdefault("Attributes", {})["DeadLetterQueueSourceArn"] = source
+        return answered
+
+    return answer
