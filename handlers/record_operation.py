@@ -15,12 +15,15 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from handlers.event_pointer import resolve
+
 LOGGER = logging.getLogger(__name__)
 
 # serverless-resources-env sets CF_<logical ID> to the physical ID, here the table's name.
 VARIABLE = "CF_OperationsTable"
 MESSAGE = "Records[0].Sns.Message"
-# Worst case: 2 attempts x (1 s connect + 2 s read) + at most 1 s between them = 7 s of the 10 s.
+# Worst case: 2 attempts x (1 s connect + 2 s read) + at most 1 s between them = 7 s, and before it
+# the 4 s of event_pointer: 11 s of the 15 s.
 CONFIG = Config(
     connect_timeout=1, read_timeout=2, retries={"mode": "legacy", "total_max_attempts": 2}
 )
@@ -40,14 +43,14 @@ class TableUnavailable(Exception):
 
 
 def handler(step: dict[str, Any], context: Any) -> dict[str, str]:
-    """Record the operation in the SNS message of ``step["event"]``.
+    """Record the operation in the SNS message of ``step["event"]``, or of what that points to.
 
     ``step`` is ``{"execution_name": str, "retry_count": int, "event": <any JSON>}``.
     Returns ``{"user_id", "operation", "occurred_at"}``, the same on each try. ``details`` stays
     out: the event already carries it, and twice could pass the 262,144 bytes of a state's data.
-    Raises InvalidOperation, MissingVariable, TableUnavailable.
+    Raises InvalidOperation, MissingVariable, TableUnavailable, EventUnavailable, EventGone.
     """
-    message = read_message(step["event"])
+    message = read_message(resolve(step["event"]))
     operation = read_operation(message)
     details = read_details(message)
     recorded = put(
@@ -67,8 +70,9 @@ def handler(step: dict[str, Any], context: Any) -> dict[str, str]:
 def read_message(event: Any) -> dict[str, Any]:
     try:
         [record] = event["Records"]
-        text = record["Sns"]["Message"]
-    except (TypeError, KeyError, ValueError) as error:
+        # By way of a queue, what SNS sent is the message's body, as text.
+        text = (json.loads(record["body"]) if "body" in record else record["Sns"])["Message"]
+    except (TypeError, KeyError, ValueError, RecursionError) as error:
         raise InvalidOperation("the event is not one SNS message in Records[0].Sns") from error
     if not isinstance(text, str):
         raise InvalidOperation(f"{MESSAGE} must be a string, not {type(text).__name__}")

@@ -17,13 +17,16 @@ class DeployError(Exception):
     """The deployment failed; the message is what the framework said."""
 
 
-def deploy(service: Path, endpoint: str) -> None:
+def deploy(service: Path, endpoint: str, *options: str) -> None:
     """Deploy the service in ``service`` to stage ``local`` at ``endpoint``.
+
+    Args:
+        options: further ones for the framework, such as ``--param=executionName=messageId``.
 
     Raises:
         DeployError: the framework is not installed, or the deployment failed.
     """
-    _sls(service, endpoint, "deploy")
+    _sls(service, endpoint, "deploy", *options)
 
 
 def remove(service: Path, endpoint: str) -> None:
@@ -47,7 +50,7 @@ def find_service(start: Path) -> Path:
     raise DeployError(f"no serverless.yml in {start} or above: run this inside the service")
 
 
-def _sls(service: Path, endpoint: str, verb: str) -> None:
+def _sls(service: Path, endpoint: str, verb: str, *options: str) -> None:
     npx = shutil.which("npx")
     if npx is None:
         raise DeployError("npx is not on the PATH: install Node.js 20.19 or later")
@@ -59,7 +62,7 @@ def _sls(service: Path, endpoint: str, verb: str) -> None:
         "SLS_AWS_MONITORING_FREQUENCY": _LOOK_EVERY_MS,
     }
     done = subprocess.run(
-        [npx, "--no-install", "sls", verb, "--stage", STAGE],
+        [npx, "--no-install", "sls", verb, "--stage", STAGE, *options],
         cwd=service,
         env=environment,
         stdin=subprocess.DEVNULL,

@@ -66,13 +66,14 @@ def _execution(execution: Execution) -> RenderableType:
 
 def _steps(execution: Execution) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for step in execution.steps:
+    # The others only say where to go on.
+    for step in (one for one in execution.steps if one.tries):
         table.add_row(*_step_cells(step))
     return table
 
 
 def _step_cells(step: Step) -> tuple[str, str, str, Text]:
-    tries = f"{step.tries} {'try' if step.tries == 1 else 'tries'}" if step.tries else ""
+    tries = f"{step.tries} {'try' if step.tries == 1 else 'tries'}"
     time = f"{step.seconds * 1000:.0f} ms" if step.seconds is not None else ""
     return step.name, tries, time, Text(step.error or "", "red")
 

@@ -17,7 +17,12 @@ class StackNotFoundError(Exception):
 
 @dataclass(frozen=True)
 class Stack:
-    """Where the parts of a deployed service are."""
+    """Where the parts of a deployed service are.
+
+    Attributes:
+        large_events_bucket: None where the parameter ``largeEvents`` is ``off``.
+        execution_name_source: the parameter ``executionName``: ``requestId`` or ``messageId``.
+    """
 
     name: str
     topic_arn: str
@@ -25,6 +30,8 @@ class Stack:
     failure_queue_url: str
     table_name: str
     notification_topic_arn: str
+    large_events_bucket: str | None = None
+    execution_name_source: str = "requestId"
 
     @property
     def invoker(self) -> str:
@@ -57,6 +64,8 @@ def find_stack(aws: Aws, stage: str) -> Stack:
             failure_queue_url=outputs["FailureQueueUrl"],
             table_name=outputs["OperationsTableName"],
             notification_topic_arn=outputs["NotificationTopicArn"],
+            large_events_bucket=outputs.get("LargeEventsBucketName"),
+            execution_name_source=outputs["ExecutionNameSource"],
         )
     except KeyError as missing:
         raise StackNotFoundError(f"stack {name} has no output {missing}") from None

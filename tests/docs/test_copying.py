@@ -16,7 +16,7 @@ from tests.conftest import REPOSITORY, CloudProcess, wait_for
 from tests.docs.markdown import blocks, commands, tables
 from tests.docs.terminal import Terminal, link_node_modules
 
-SCENARIOS = {"Files", "Try it"}
+SCENARIOS = {"Files", "Large events", "A queue or a stream", "Try it"}
 """The sections with commands that are tried here."""
 
 COMMANDS = commands("docs/copying.md")
@@ -60,7 +60,8 @@ import os
 
 
 def handler(event, context):
-    order = json.loads(event["Records"][0]["Sns"]["Message"])
+    record = event["Records"][0]
+    order = json.loads(record["body"] if "body" in record else record["Sns"]["Message"])
     return {"order": order["order"], "currency": os.environ["CURRENCY"]}
 """
 yaml = YAML(typ="safe")
@@ -68,7 +69,7 @@ yaml = YAML(typ="safe")
 
 def ours(text: str) -> str:
     """The page's text with the names of this test's service."""
-    return text.replace("OrderFlow", "Lending")
+    return text.replace("OrderFlow", "Lending").replace("FirstState", "Ship")
 
 
 def merge(mine: Any, added: Any) -> Any:
@@ -97,18 +98,24 @@ def existing_service(folder: Path, name: str) -> Path:
     return folder
 
 
-def copy_files(folder: Path) -> None:
+def copy_files(folder: Path, *sections: str) -> None:
     [files] = COMMANDS["Files"]
     assert "STARTONCE=../startonce\n" in files
     files = files.replace("STARTONCE=../startonce\n", f"STARTONCE='{REPOSITORY}'\n")
-    Terminal(folder, "http://127.0.0.1:9").run(ours(files))
+    more = [block for section in sections for block in COMMANDS[section]]
+    Terminal(folder, "http://127.0.0.1:9").run(ours(files), *map(ours, more))
 
 
-def change_serverless_yml(folder: Path) -> None:
+def change_serverless_yml(folder: Path, *sections: str) -> None:
     path = folder / "serverless.yml"
     service = yaml.load(path.read_text())
-    for block in blocks("docs/copying.md"):
-        if block.language == "yaml" and block.heading in ("serverless.yml", "Try it"):
+    wanted = ("serverless.yml", *sections, "Try it")
+    in_order = sorted(
+        (block for block in blocks("docs/copying.md") if block.heading in wanted),
+        key=lambda block: wanted.index(block.heading),
+    )
+    for block in in_order:
+        if block.language == "yaml":
             service = merge(service, yaml.load(ours(block.text)))
     machine = service["stepFunctions"]["stateMachines"]["lending"]
     [catch] = [b.text for b in blocks("docs/copying.md") if b.heading == "The state machine"]
@@ -180,6 +187,49 @@ def test_one_message_starts_one_execution(
     body = json.loads(message["Body"])
     assert (body["execution_arn"], body["error"]) == (failed, "JSONDecodeError")
     assert body["event"]["Records"][0]["Sns"]["Message"] == "no JSON"
+
+
+def test_a_large_event_comes_to_the_step(cloud: CloudProcess, tmp_path: Path) -> None:
+    folder = existing_service(tmp_path / "museum", "museum")
+    copy_files(folder, "Large events")
+    change_serverless_yml(folder, "Large events")
+    [code] = [block.text for block in blocks("docs/copying.md") if block.language == "python"]
+    imported, line = code.splitlines()[0], code.splitlines()[-1]
+    ship = SHIP.replace("import os\n", f"import os\n\n{imported}\n")
+    ship = ship.replace("context):\n", f"context):\n{line}\n")
+    (folder / "src" / "ship.py").write_text(ship)
+    deploy_and_publish(folder, cloud.endpoint, "museum-local")
+    stack = outputs(cloud.aws, "museum-local")
+    wait_for(lambda: ended(cloud.aws, stack["LendingArn"], "SUCCEEDED"))
+
+    large = json.dumps({"order": 2, "lines": '"' * 120_000})
+    cloud.aws.client("sns").publish(TopicArn=stack["EventTopicArn"], Message=large)
+    wait_for(lambda: len(ended(cloud.aws, stack["LendingArn"], "SUCCEEDED")) == 2)
+    states = cloud.aws.client("stepfunctions")
+    described = [
+        states.describe_execution(executionArn=arn)
+        for arn in ended(cloud.aws, stack["LendingArn"], "SUCCEEDED")
+    ]
+    assert {json.loads(one["output"])["order"] for one in described} == {1, 2}
+    [pointer] = [one for one in described if one["input"].startswith("[")]
+    assert stack["LargeEventsBucketName"] in pointer["input"]
+
+
+def test_a_message_of_a_queue_starts_one_execution(cloud: CloudProcess, tmp_path: Path) -> None:
+    folder = existing_service(tmp_path / "theatre", "theatre")
+    copy_files(folder, "A queue or a stream")
+    change_serverless_yml(folder, "A queue or a stream")
+    deploy_and_publish(folder, cloud.endpoint, "theatre-local")
+    stack = outputs(cloud.aws, "theatre-local")
+    found = cloud.aws.client("cloudformation").describe_stack_resource(
+        StackName="theatre-local", LogicalResourceId="Basket"
+    )
+    basket = found["StackResourceDetail"]["PhysicalResourceId"]
+    sent = cloud.aws.client("sqs").send_message(QueueUrl=basket, MessageBody='{"order": 3}')
+    arn = stack["LendingArn"].replace(":stateMachine:", ":execution:") + f":{sent['MessageId']}"
+    wait_for(lambda: arn in ended(cloud.aws, stack["LendingArn"], "SUCCEEDED"))
+    described = cloud.aws.client("stepfunctions").describe_execution(executionArn=arn)
+    assert json.loads(described["output"])["order"] == 3
 
 
 def test_the_table_of_files_is_what_the_commands_make(tmp_path: Path) -> None:

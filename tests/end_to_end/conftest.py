@@ -1,95 +1,12 @@
 from __future__ import annotations
 
-import json
-import uuid
-from dataclasses import dataclass
-from typing import Any
-
 import pytest
 
-from startonce.aws import Aws
-from startonce.deploy import STAGE, deploy
-from startonce.stack import Stack, find_stack
-from startonce.trace import Trace, trace_message
-from tests.conftest import CloudProcess, let_topic_send, wait_for
-from tests.service_copy import copy_service
-
-
-@dataclass
-class Service:
-    """The deployed service, with a queue that hears its notifications."""
-
-    cloud: CloudProcess
-    aws: Aws
-    stack: Stack
-    notifications_url: str
-
-    def publish(self, message: object) -> str:
-        """The message ID."""
-        text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
-        answer = self.aws.client("sns").publish(TopicArn=self.stack.topic_arn, Message=text)
-        return str(answer["MessageId"])
-
-    def trace(self, message_id: str) -> Trace:
-        return trace_message(self.aws, self.stack, message_id)
-
-    def end(self, message_id: str, attempts: int = 1) -> Trace:
-        """The trace, when all attempts and executions are over."""
-
-        def look() -> Trace | None:
-            trace = self.trace(message_id)
-            over = (
-                len(trace.attempts) >= attempts
-                and all(attempt.status for attempt in trace.attempts)
-                and trace.executions
-                and all(execution.status != "RUNNING" for execution in trace.executions)
-            )
-            return trace if over else None
-
-        found = wait_for(look, what=f"the end of message {message_id}")
-        assert found is not None
-        return found
-
-    def notifications(self, execution_name: str) -> int:
-        return len(self._messages(self.notifications_url, execution_name))
-
-    def failures(self, execution_name: str) -> list[dict[str, Any]]:
-        return self._messages(self.stack.failure_queue_url, execution_name)
-
-    def _messages(self, url: str, execution_name: str) -> list[dict[str, Any]]:
-        bodies = [json.loads(message["Body"]) for message in all_messages(self.aws, url)]
-        return [body for body in bodies if body.get("execution_name") == execution_name]
-
-
-def all_messages(aws: Aws, url: str) -> list[dict[str, Any]]:
-    """Every message of a queue, which keeps them."""
-    client = aws.client("sqs")
-    seen: dict[str, dict[str, Any]] = {}
-    while batch := client.receive_message(
-        QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=20
-    ).get("Messages"):
-        seen |= {message["MessageId"]: message for message in batch}
-    for message in seen.values():
-        client.change_message_visibility(
-            QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
-        )
-    return list(seen.values())
+from tests.conftest import CloudProcess
+from tests.service import Service, deploy_service
 
 
 @pytest.fixture(scope="session")
 def service(cloud: CloudProcess, tmp_path_factory: pytest.TempPathFactory) -> Service:
     """Deployed once, with the real `sls deploy`; tests tell their messages apart by their IDs."""
-    deploy(copy_service(tmp_path_factory.mktemp("service")), cloud.endpoint)
-    aws = cloud.aws
-    stack = find_stack(aws, STAGE)
-    sqs = aws.client("sqs")
-    url = sqs.create_queue(QueueName=f"notifications-{uuid.uuid4().hex[:8]}")["QueueUrl"]
-    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
-    let_topic_send(aws, url, attributes["QueueArn"], stack.notification_topic_arn)
-    aws.client("sns").subscribe(
-        TopicArn=stack.notification_topic_arn,
-        Protocol="sqs",
-        Endpoint=attributes["QueueArn"],
-        Attributes={"RawMessageDelivery": "true"},
-    )
-    return Service(cloud, aws, stack, url)
+    return deploy_service(cloud, tmp_path_factory.mktemp("service"))

@@ -41,7 +41,9 @@ def test_the_demo_fails_where_the_promise_is_broken(tmp_path: Path) -> None:
     service = copy_service(tmp_path)
     invoker = service / "handlers" / "invoker.py"
     source = invoker.read_text()
-    broken = source.replace("context.aws_request_id, to_input", "os.urandom(8).hex(), to_input")
+    broken = source.replace(
+        "start(state_machine, name,", "start(state_machine, os.urandom(8).hex(),"
+    )
     assert broken != source
     invoker.write_text(broken)
     done = run_demo(service)

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import json
-import uuid
 
 import pytest
 
 from startonce.deploy import STAGE
 from tests.conftest import wait_for
-from tests.end_to_end.conftest import Service, all_messages
-
-
-def operation(**changes: object) -> dict[str, object]:
-    return {
-        "user_id": f"user-{uuid.uuid4().hex[:8]}",
-        "operation": "signed_in",
-        "occurred_at": "2026-11-23T10:00:00Z",
-        **changes,
-    }
+from tests.service import Service, all_messages, operation
 
 
 def test_one_message_is_one_execution_one_record_one_notification(service: Service) -> None:
@@ -86,7 +76,9 @@ def test_a_malformed_message_is_in_the_failure_queue_with_its_reason(service: Se
     assert (execution.status, execution.error) == ("FAILED", "InvalidOperation")
     assert [(step.name, step.tries) for step in execution.steps] == [
         ("RecordOperation", 1),
+        ("CannotBeRedriven", 0),
         ("ReportFailure", 1),
+        ("FailedUntilRedriven", 0),
         ("Failed", 0),
     ]
     [failure] = service.failures(execution.name)
@@ -167,20 +159,20 @@ def test_a_notification_that_may_be_out_is_not_sent_again(service: Service) -> N
     service.cloud.add_fault(f"{service.stack.name}-notifyUser", "exit", after=True)
     trace = service.end(service.publish(operation()))
     [execution] = trace.executions
-    assert (execution.status, execution.error) == ("FAILED", "Runtime.ExitError")
+    assert execution.status == "FAILED"
     assert service.notifications(execution.name) == 1
     assert [failure["error"] for failure in service.failures(execution.name)] == [
         "Runtime.ExitError"
     ]
 
 
-def test_every_function_has_its_variable(service: Service) -> None:
+def test_every_function_has_its_variables(service: Service) -> None:
     client = service.aws.client("lambda")
-    for function, variable in (
-        ("invoker", "CF_OperationLog"),
-        ("recordOperation", "CF_OperationsTable"),
-        ("notifyUser", "CF_NotificationTopic"),
+    for function, variables in (
+        ("invoker", {"CF_OperationLog", "CF_LargeEventsBucket", "EXECUTION_NAME"}),
+        ("recordOperation", {"CF_OperationsTable"}),
+        ("notifyUser", {"CF_NotificationTopic"}),
     ):
         name = f"startonce-{STAGE}-{function}"
         configuration = client.get_function_configuration(FunctionName=name)
-        assert list(configuration["Environment"]["Variables"]) == [variable]
+        assert set(configuration["Environment"]["Variables"]) == variables

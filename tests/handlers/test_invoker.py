@@ -6,28 +6,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-DEFINITION = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 600, "End": True}}}
-LIMIT = 262_144
-
-
-@pytest.fixture
-def stepfunctions() -> Any:
-    return boto3.client("stepfunctions")
-
-
-@pytest.fixture
-def state_machine(stepfunctions: Any, monkeypatch: pytest.MonkeyPatch) -> str:
-    arn: str = stepfunctions.create_state_machine(
-        name="operation-log",
-        definition=json.dumps(DEFINITION),
-        roleArn="arn:aws:iam::123456789012:role/operation-log",
-    )["stateMachineArn"]
-    monkeypatch.setenv("CF_OperationLog", arn)
-    return arn
+LIMIT = 262_144 - 1_024
 
 
 @pytest.fixture
@@ -114,7 +96,7 @@ def test_takes_any_event(
 
 def test_writes_half_a_surrogate_pair_in_its_backslash_form(invoker: ModuleType) -> None:
     event = {"text": "ü \ud800 🎉"}
-    text = invoker.to_input(event)
+    text = invoker.to_input(event, "e-1")
     assert text == '{"text":"ü \\ud800 🎉"}'
     assert json.loads(text) == event
 
@@ -126,19 +108,109 @@ def test_accepts_an_event_of_exactly_the_limit(
     room = LIMIT - 2  # two quotes
     width = len(letter.encode())
     event = letter * (room // width) + "a" * (room % width)
-    assert len(invoker.to_input(event).encode()) == LIMIT
+    assert len(invoker.to_input(event, "e-1").encode()) == LIMIT
     assert invoker.handler(event, context)["started"]
 
 
 @pytest.mark.parametrize("letter", ["a", "é", "🎉"])
-def test_refuses_one_byte_more_with_the_sizes(
+def test_refuses_one_byte_more_with_the_sizes_where_there_is_no_bucket(
     invoker: ModuleType, state_machine: str, context: Any, letter: str
 ) -> None:
     room = LIMIT - 1
     width = len(letter.encode())
     event = letter * (room // width) + "a" * (room % width)
-    with pytest.raises(invoker.EventTooLarge, match="262145 bytes, the limit is 262144"):
+    with pytest.raises(invoker.EventTooLarge, match="261121 bytes, the limit is 261120") as error:
         invoker.handler(event, context)
+    assert "largeEvents=bucket" in str(error.value)
+
+
+def test_a_name_by_message_id_survives_a_second_delivery_by_sns(
+    invoker: ModuleType,
+    state_machine: str,
+    stepfunctions: Any,
+    context: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("EXECUTION_NAME", "messageId")
+    first = invoker.handler(sns_event(), context)
+    request_ids = [context.aws_request_id, "another-request"]
+    context.aws_request_id = request_ids[1]
+    again = sns_event()
+    again["Records"][0]["Sns"]["Signature"] = "another"
+    refuse_another_input(invoker, monkeypatch)
+    second = invoker.handler(again, context)
+    assert second == {"executionArn": first["executionArn"], "started": False}
+    [execution] = stepfunctions.list_executions(stateMachineArn=state_machine)["executions"]
+    assert execution["name"] == "m-1"
+    assert [field(line, "request_id") for line in lines(caplog)] == request_ids
+    assert {field(line, "execution_arn") for line in lines(caplog)} == {first["executionArn"]}
+
+
+def refuse_another_input(invoker: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As AWS does while the first execution runs; moto takes it for the same one."""
+
+    def refuse(**_: Any) -> None:
+        raise invoker.CLIENT.exceptions.ExecutionAlreadyExists(
+            {"Error": {"Code": "ExecutionAlreadyExists", "Message": "no"}}, "StartExecution"
+        )
+
+    monkeypatch.setattr(invoker.CLIENT, "start_execution", refuse)
+
+
+@pytest.mark.parametrize("event", [{}, None, {"Records": [{"s3": {}}]}, sns_event(message_id="")])
+def test_an_event_without_a_message_id_is_named_by_its_request_id(
+    invoker: ModuleType,
+    state_machine: str,
+    context: Any,
+    event: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("EXECUTION_NAME", "messageId")
+    assert invoker.handler(event, context)["executionArn"].endswith(f":{context.aws_request_id}")
+
+
+def test_a_message_id_is_no_name_unless_the_variable_says_so(
+    invoker: ModuleType, state_machine: str, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXECUTION_NAME", "requestId")
+    answer = invoker.handler(sns_event(), context)
+    assert answer["executionArn"].endswith(f":{context.aws_request_id}")
+
+
+def test_an_event_that_s3_does_not_take_is_not_started(
+    invoker: ModuleType,
+    state_machine: str,
+    stepfunctions: Any,
+    context: Any,
+    bucket: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bucket.delete()
+    with pytest.raises(ClientError, match="NoSuchBucket"):
+        invoker.handler("a" * LIMIT, context)
+    assert stepfunctions.list_executions(stateMachineArn=state_machine)["executions"] == []
+    [line] = lines(caplog)
+    assert (field(line, "outcome"), field(line, "error")) == ("failed", "NoSuchBucket")
+
+
+def test_an_event_that_is_not_large_makes_no_client_for_s3(
+    invoker: ModuleType, state_machine: str, context: Any, bucket: Any
+) -> None:
+    invoker.handler(sns_event(), context)
+    assert invoker.S3.cache_info().currsize == 0
+    for _ in range(2):
+        invoker.handler("a" * LIMIT, context)
+    assert (invoker.S3.cache_info().misses, invoker.S3.cache_info().hits) == (1, 1)
+
+
+def test_a_second_attempt_with_a_large_event_gives_the_same_input(
+    invoker: ModuleType, state_machine: str, stepfunctions: Any, context: Any, bucket: Any
+) -> None:
+    first = invoker.handler("a" * LIMIT, context)
+    assert invoker.handler("a" * LIMIT, context)["executionArn"] == first["executionArn"]
+    [name] = [stored.key for stored in bucket.objects.all()]
+    assert name == context.aws_request_id
 
 
 def test_a_retry_while_the_execution_runs_did_not_start_it(
@@ -188,7 +260,7 @@ def test_an_sdk_retry_after_a_lost_answer_still_counts_as_started(
             stepfunctions.start_execution(
                 stateMachineArn=state_machine,
                 name=context.aws_request_id,
-                input=invoker.to_input(sns_event()),
+                input=invoker.to_input(sns_event(), "e-1"),
             )
             raise ReadTimeoutError(endpoint_url="states")
 
@@ -279,9 +351,10 @@ def test_writes_one_line_for_an_attempt_that_failed(
 def test_all_sdk_attempts_fit_into_the_function_timeout(
     invoker: ModuleType, worst_case_seconds: Callable[[Any], float]
 ) -> None:
+    clients = [invoker.CLIENT, invoker.S3()]
     # "standard" and "adaptive" obey x-amz-retry-after, so their pauses have no such bound.
-    assert invoker.CLIENT.meta.config.retries["mode"] == "legacy"
-    assert worst_case_seconds(invoker.CLIENT) <= 4.5
+    assert {client.meta.config.retries["mode"] for client in clients} == {"legacy"}
+    assert sum(worst_case_seconds(client) for client in clients) <= 4.75
 
 
 def test_the_file_stays_short_enough_to_copy(invoker: ModuleType) -> None:

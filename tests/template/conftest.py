@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("serverless.yml", "handlers", "statemachines", "resources", "plugins", "package.json")
+NO_VALUE = {"Ref": "AWS::NoValue"}
 PSEUDO = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "123456789012"}
 
 
@@ -43,6 +44,42 @@ class Package:
     def zip_names(self) -> set[str]:
         with ZipFile(self.zip_path) as archive:
             return set(archive.namelist())
+
+    def condition(self, name: str) -> bool:
+        """The value of a condition, as CloudFormation finds it from the parameters' defaults."""
+        return bool(self._value(self.template["Conditions"][name]))
+
+    def deployed(self) -> "Package":
+        """What there is in the stack: each condition is decided."""
+        template = self._decided(self.template)
+        for block in ("Resources", "Outputs"):
+            template[block] = {
+                name: entry
+                for name, entry in template[block].items()
+                if "Condition" not in entry or self.condition(entry["Condition"])
+            }
+        return replace(self, template=template)
+
+    def _value(self, node: Any) -> Any:
+        match node:
+            case {"Ref": parameter}:
+                return self.template["Parameters"][parameter]["Default"]
+            case {"Fn::Equals": [left, right]}:
+                return self._value(left) == self._value(right)
+            case {"Fn::Not": [inner]}:
+                return not self._value(inner)
+        return node
+
+    def _decided(self, node: Any) -> Any:
+        match node:
+            case {"Fn::If": [name, yes, no]}:
+                return self._decided(yes if self.condition(name) else no)
+            case dict():
+                decided = {key: self._decided(value) for key, value in node.items()}
+                return {key: value for key, value in decided.items() if value != NO_VALUE}
+            case list():
+                return [one for item in node if (one := self._decided(item)) != NO_VALUE]
+        return node
 
     def state_machine(self) -> dict[str, Any]:
         """The definition as CloudFormation hands it to Step Functions, references as ``<ID>``."""
@@ -118,6 +155,34 @@ def pack(
 @pytest.fixture(scope="session")
 def package(pack: Callable[..., Package]) -> Package:
     return pack()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The service as deployed with some parameters."""
+
+    delivery: str
+    large_events: str
+    package: Package
+
+    @property
+    def buffered(self) -> bool:
+        return self.delivery == "buffered"
+
+    @property
+    def has_bucket(self) -> bool:
+        return self.large_events == "bucket"
+
+
+@pytest.fixture(
+    scope="session",
+    params=[(d, b) for d in ("direct", "buffered") for b in ("bucket", "off")],
+    ids=lambda param: "-".join(param),
+)
+def variant(pack: Callable[..., Package], request: pytest.FixtureRequest) -> Variant:
+    delivery, large_events = request.param
+    arguments = ("--param", f"delivery={delivery}", "--param", f"largeEvents={large_events}")
+    return Variant(delivery, large_events, pack("test", *arguments).deployed())
 
 
 @pytest.fixture(scope="session")

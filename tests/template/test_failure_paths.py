@@ -1,18 +1,92 @@
 """Each way for an event to die ends in the failure queue, or rings."""
 
+from collections.abc import Callable
 from typing import Any
 
 QUEUE = {"Fn::GetAtt": ["FailureQueue", "Arn"]}
+FOURTEEN_DAYS = 14 * 24 * 60 * 60
 
 
-def test_what_sns_cannot_deliver_goes_to_the_failure_queue(package: Any) -> None:
-    subscription = package.properties("EventSubscription")
-    assert subscription["Protocol"] == "lambda"
-    assert subscription["Endpoint"] == {"Fn::GetAtt": ["InvokerLambdaFunction", "Arn"]}
+def test_what_sns_cannot_deliver_goes_to_the_failure_queue(variant: Any) -> None:
+    [subscription] = variant.package.of_type("AWS::SNS::Subscription").values()
     assert subscription["RedrivePolicy"] == {"deadLetterTargetArn": QUEUE}
 
 
-def test_what_lambda_gives_up_on_goes_to_the_failure_queue(package: Any) -> None:
+def test_sns_delivers_to_the_invoker_or_to_the_queue_and_never_to_both(variant: Any) -> None:
+    [subscription] = variant.package.of_type("AWS::SNS::Subscription").values()
+    protocol, target = (
+        ("sqs", "EventQueue") if variant.buffered else ("lambda", "InvokerLambdaFunction")
+    )
+    assert subscription["Protocol"] == protocol
+    assert subscription["Endpoint"] == {"Fn::GetAtt": [target, "Arn"]}
+    # The batch invoker looks for the message ID in SNS's envelope.
+    assert "RawMessageDelivery" not in subscription
+
+
+def test_nothing_of_one_way_of_delivery_is_in_the_stack_of_the_other(variant: Any) -> None:
+    buffered = {
+        "BatchInvokerEventSourceMappingSQSEventQueue",
+        "BatchInvokerLambdaFunction",
+        "BatchInvokerLogGroup",
+        "BatchInvokerRole",
+        "EventQueue",
+        "EventQueueOldAlarm",
+        "EventQueuePolicy",
+    }
+    resources = variant.package.resources
+    assert set(resources) & {*buffered, "TopicMayInvoke"} == (
+        buffered if variant.buffered else {"TopicMayInvoke"}
+    )
+    assert ("EventQueueUrl" in variant.package.template["Outputs"]) == variant.buffered
+    if not variant.buffered:
+        assert not [name for name in resources if "EventQueue" in name or "Batch" in name]
+
+
+def test_what_the_batch_invoker_cannot_start_goes_to_the_failure_queue(
+    variant: Any, timeouts: dict[str, int]
+) -> None:
+    if not variant.buffered:
+        return
+    queue = variant.package.properties("EventQueue")
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"] == QUEUE
+    # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+    assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5
+    assert queue["VisibilityTimeout"] >= 6 * timeouts["batchInvoker"]
+    assert queue["MessageRetentionPeriod"] == FOURTEEN_DAYS
+
+
+def test_the_batch_invoker_says_which_messages_failed_and_starts_no_faster_than_the_quota(
+    variant: Any,
+) -> None:
+    mappings = variant.package.of_type("AWS::Lambda::EventSourceMapping")
+    assert len(mappings) == variant.buffered
+    for mapping in mappings.values():
+        assert mapping["EventSourceArn"] == {"Fn::GetAtt": ["EventQueue", "Arn"]}
+        assert mapping["FunctionName"] == {"Fn::GetAtt": ["BatchInvokerLambdaFunction", "Arn"]}
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert (mapping["BatchSize"], mapping["ScalingConfig"]) == (10, {"MaximumConcurrency": 5})
+
+
+def test_the_alarm_of_the_queue_rings_before_its_messages_are_given_up(variant: Any) -> None:
+    if not variant.buffered:
+        return
+    queue = variant.package.properties("EventQueue")
+    tries = queue["RedrivePolicy"]["maxReceiveCount"]
+    alarm = variant.package.properties("EventQueueOldAlarm")
+    assert alarm["MetricName"] == "ApproximateAgeOfOldestMessage"
+    [dimension] = alarm["Dimensions"]
+    assert dimension["Value"] == {"Fn::GetAtt": ["EventQueue", "QueueName"]}
+    assert alarm["Threshold"] <= (tries - 1) * queue["VisibilityTimeout"]
+    assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_the_queues_take_messages_as_large_as_sqs_allows(variant: Any) -> None:
+    for queue in variant.package.of_type("AWS::SQS::Queue").values():
+        assert queue["MaximumMessageSize"] == 1024 * 1024
+
+
+def test_what_lambda_gives_up_on_goes_to_the_failure_queue(variant: Any) -> None:
+    package = variant.package
     [config] = package.of_type("AWS::Lambda::EventInvokeConfig").values()
     assert config["FunctionName"] == {"Ref": "InvokerLambdaFunction"}
     assert config["Qualifier"] == "$LATEST"
@@ -20,16 +94,15 @@ def test_what_lambda_gives_up_on_goes_to_the_failure_queue(package: Any) -> None
     assert (config["MaximumRetryAttempts"], config["MaximumEventAgeInSeconds"]) == (2, 21_600)
 
 
-def test_no_event_comes_before_the_way_of_its_failure_is_laid(package: Any) -> None:
-    assert set(package.resources["EventSubscription"]["DependsOn"]) == {
-        "TopicMayInvoke",
-        "FailureQueuePolicy",
-        "InvokerLambdaEvConf",
-    }
+def test_no_event_comes_before_the_way_of_its_failure_is_laid(variant: Any) -> None:
+    direct = {"TopicMayInvoke", "FailureQueuePolicy", "InvokerLambdaEvConf"}
+    assert set(variant.package.resources["EventSubscription"]["DependsOn"]) == (
+        {"EventQueuePolicy", "FailureQueuePolicy"} if variant.buffered else direct
+    )
 
 
 def test_the_failure_queue_keeps_messages_as_long_as_sqs_can(package: Any) -> None:
-    assert package.properties("FailureQueue")["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
+    assert package.properties("FailureQueue")["MessageRetentionPeriod"] == FOURTEEN_DAYS
 
 
 def test_each_loss_rings(package: Any) -> None:
@@ -60,7 +133,8 @@ def test_each_loss_rings(package: Any) -> None:
     assert found == expected
 
 
-def test_alarms_go_to_the_alarm_topic_if_there_is_one(package: Any) -> None:
+def test_alarms_go_to_the_alarm_topic_if_there_is_one(pack: Callable[..., Any]) -> None:
+    package = pack("test", "--param", "delivery=buffered")
     target = {"Fn::If": ["HasAlarmTopic", {"Ref": "AlarmTopicArn"}, {"Ref": "AWS::NoValue"}]}
     for alarm in package.of_type("AWS::CloudWatch::Alarm").values():
         assert alarm["AlarmActions"] == [target]

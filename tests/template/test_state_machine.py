@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LIMITS = ["States.DataLimitExceeded", "States.Runtime"]
-# The errors after which the function certainly did not run.
-DID_NOT_RUN = {"Lambda.TooManyRequestsException"}
+# The errors after which the function certainly published nothing.
+NOT_PUBLISHED = ["Lambda.TooManyRequestsException", "MissingVariable"]
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +49,16 @@ def test_it_is_standard_and_logs_errors_without_data(package: Any) -> None:
     assert len(logging["Destinations"]) == 1
 
 
-def test_it_has_the_five_states(definition: dict[str, Any]) -> None:
+def test_it_has_two_steps_and_the_way_of_their_failures(definition: dict[str, Any]) -> None:
     assert list(definition["States"]) == [
         "RecordOperation",
         "NotifyUser",
+        "CanBeRedriven",
+        "MayBeDone",
+        "CannotBeRedriven",
         "ReportFailure",
         "ReportFailureWithoutEvent",
+        "FailedUntilRedriven",
         "Failed",
     ]
 
@@ -86,7 +90,13 @@ def test_each_step_knows_its_execution_and_retry_count(tasks: dict[str, Any]) ->
         parameters = tasks[name]["Parameters"]
         assert parameters["execution_name.$"] == "$$.Execution.Name"
         assert parameters["retry_count.$"] == "$$.State.RetryCount"
-        assert tasks[name]["ResultPath"].startswith("$.")  # the event stays
+
+
+def test_the_first_step_takes_the_event_from_the_execution(tasks: dict[str, Any]) -> None:
+    # A redrive enters it again with an error as its data.
+    task = tasks["RecordOperation"]
+    assert task["Parameters"]["event.$"] == "$$.Execution.Input"
+    assert (task["ResultSelector"], task["ResultPath"]) == ({"operation.$": "$"}, "$")
 
 
 def test_record_operation_is_retried_but_not_for_a_bad_message(tasks: dict[str, Any]) -> None:
@@ -102,34 +112,37 @@ def test_record_operation_is_retried_but_not_for_a_bad_message(tasks: dict[str, 
         "Lambda.SdkClientException",
         "Lambda.ClientExecutionTimeoutException",
         "TableUnavailable",
+        "EventUnavailable",
         "MissingVariable",
     }
 
 
-def test_notify_user_is_retried_only_where_it_did_not_run(tasks: dict[str, Any]) -> None:
-    errors = {error for r in tasks["NotifyUser"]["Retry"] for error in r["ErrorEquals"]}
-    assert errors == DID_NOT_RUN
+def test_notify_user_is_retried_only_where_it_published_nothing(tasks: dict[str, Any]) -> None:
+    [retrier] = tasks["NotifyUser"]["Retry"]
+    assert retrier["ErrorEquals"] == NOT_PUBLISHED
 
 
 def test_each_error_that_a_retrier_names_is_known(tasks: dict[str, Any]) -> None:
-    source = (ROOT / "handlers" / "record_operation.py").read_text()
+    files = ("record_operation.py", "event_pointer.py")
+    source = "".join((ROOT / "handlers" / file).read_text() for file in files)
     for error in tasks["RecordOperation"]["Retry"][0]["ErrorEquals"]:
         assert "." in error or f"class {error}(Exception)" in source
 
 
 @pytest.mark.parametrize(
-    ("state", "then"),
+    ("state", "then", "by_name"),
     [
-        ("RecordOperation", "ReportFailure"),
-        ("NotifyUser", "ReportFailure"),
-        ("ReportFailure", "ReportFailureWithoutEvent"),
-        ("ReportFailureWithoutEvent", "Failed"),
+        ("RecordOperation", "CanBeRedriven", {"CannotBeRedriven": ["InvalidOperation"]}),
+        ("NotifyUser", "MayBeDone", {"CanBeRedriven": NOT_PUBLISHED}),
+        ("ReportFailure", "ReportFailureWithoutEvent", {}),
+        ("ReportFailureWithoutEvent", "FailedUntilRedriven", {}),
     ],
 )
 def test_each_error_leads_to_the_failure_queue(
-    tasks: dict[str, Any], state: str, then: str
+    tasks: dict[str, Any], state: str, then: str, by_name: dict[str, list[str]]
 ) -> None:
-    limits, others = tasks[state]["Catch"]
+    *named, limits, others = tasks[state]["Catch"]
+    assert {catcher["Next"]: catcher["ErrorEquals"] for catcher in named} == by_name
     # States.ALL does not match these two, so they have a catcher of their own.
     assert limits["ErrorEquals"] == LIMITS
     assert others["ErrorEquals"] == ["States.ALL"]
@@ -138,7 +151,26 @@ def test_each_error_leads_to_the_failure_queue(
 
 def test_the_error_replaces_the_data(tasks: dict[str, Any]) -> None:
     for name in ("RecordOperation", "NotifyUser"):
-        assert [catcher["ResultPath"] for catcher in tasks[name]["Catch"]] == ["$", "$"]
+        assert {catcher["ResultPath"] for catcher in tasks[name]["Catch"]} == {"$"}
+
+
+@pytest.mark.parametrize(
+    ("state", "redrive"),
+    [("CanBeRedriven", "safe"), ("MayBeDone", "may_repeat"), ("CannotBeRedriven", "useless")],
+)
+def test_what_a_redrive_would_do_is_said(
+    definition: dict[str, Any], state: str, redrive: str
+) -> None:
+    assert definition["States"][state] == {
+        "Type": "Pass",
+        "Parameters": {
+            "redrive": redrive,
+            "redrive_count.$": "$$.Execution.RedriveCount",
+            "Error.$": "$.Error",
+            "Cause.$": "$.Cause",
+        },
+        "Next": "ReportFailure",
+    }
 
 
 def test_reports_go_to_the_failure_queue_and_keep_the_first_error(tasks: dict[str, Any]) -> None:
@@ -147,13 +179,29 @@ def test_reports_go_to_the_failure_queue_and_keep_the_first_error(tasks: dict[st
         assert task["Resource"] == "arn:aws:states:::sqs:sendMessage"
         assert task["Parameters"]["QueueUrl"] == "<FailureQueue>"
         assert task["ResultPath"] is None
-        assert task["Next"] == "Failed"
+        assert task["Next"] == "FailedUntilRedriven"
         assert all(catcher["ResultPath"] == "$.report" for catcher in task["Catch"])
         body = task["Parameters"]["MessageBody"]
         assert (body["error.$"], body["cause.$"]) == ("$.Error", "$.Cause")
         assert body["execution_name.$"] == "$$.Execution.Name"
         assert body["execution_arn.$"] == "$$.Execution.Id"
+        assert (body["redrive.$"], body["redrive_count.$"]) == ("$.redrive", "$.redrive_count")
     assert tasks["ReportFailure"]["Parameters"]["MessageBody"]["event.$"] == "$$.Execution.Input"
+
+
+def test_only_a_redrive_leads_out_of_a_failure(definition: dict[str, Any]) -> None:
+    # Without a default, an execution that no rule fits fails here, where a redrive goes on.
+    assert definition["States"]["FailedUntilRedriven"] == {
+        "Type": "Choice",
+        "Choices": [
+            {"Variable": "$.redrive", "StringEquals": "useless", "Next": "Failed"},
+            {
+                "Variable": "$$.Execution.RedriveCount",
+                "NumericGreaterThanPath": "$.redrive_count",
+                "Next": definition["StartAt"],
+            },
+        ],
+    }
 
 
 def test_failed_ends_with_the_first_error_and_cause(definition: dict[str, Any]) -> None:

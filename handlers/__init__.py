@@ -1,0 +1,1 @@
+"""What Lambda runs. Each file can be copied alone; ``record_operation`` needs ``event_pointer``."""
