@@ -10,6 +10,15 @@ from botocore.config import Config
 
 LOCAL_REGION = "us-east-1"
 
+# https://boto3.amazonaws.com/v1/documentation/api/latest/guide/retries.html
+_STANDARD = Config(retries={"mode": "standard"})
+# "adaptive" sends more slowly once it was throttled. Up to 20 s between two attempts.
+_PATIENT = Config(
+    connect_timeout=5,
+    read_timeout=20,
+    retries={"mode": "adaptive", "total_max_attempts": 12},
+)
+
 
 class Aws:
     """Clients of one account and region, each made once.
@@ -31,9 +40,10 @@ class Aws:
                 region_name=region or LOCAL_REGION,
             )
 
-    def _client(self, service: str) -> Any:
+    def _client(self, service: str, patient: bool = False) -> Any:
+        """With ``patient``, throttling is waited out for a minute or two."""
         return self._session.client(
             service,
             endpoint_url=self.endpoint,
-            config=Config(retries={"mode": "standard"}),
+            config=_PATIENT if patient else _STANDARD,
         )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -17,12 +15,14 @@ from rich.console import Console
 
 from startonce.aws import LOCAL_REGION, Aws
 from startonce.demo import Demo, Story, scenarios
-from startonce.deploy import STAGE, DeployError, deploy, find_service
+from startonce.deploy import STAGE, deploy, find_service
+from startonce.endings import Interrupted, end_on_signals, errors_in_one_line
 from startonce.local.faults import API_KINDS, FORM, KINDS, Fault, Faults, Rate, parse
-from startonce.local.http_server import DEFAULT_PORT, PortTakenError, bind, endpoint_of
+from startonce.local.http_server import DEFAULT_PORT, bind, endpoint_of
 from startonce.local.loading import local_cloud
+from startonce.redrive.cli import redrive
 from startonce.report import describe, progress_line
-from startonce.stack import Stack, StackNotFoundError, find_stack
+from startonce.stack import Stack, find_stack
 from startonce.watch import watch_handlers
 
 if TYPE_CHECKING:
@@ -33,20 +33,17 @@ PORT = click.IntRange(0, 65_535)
 _console = Console(highlight=False)
 
 
-class _Interrupted(Exception):
-    def __init__(self, signal_number: int) -> None:
-        super().__init__()
-        self.exit_code = 128 + signal_number
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="startonce")
 def main() -> None:
-    """Run, break and watch the startonce service on this machine.
+    """Run, break and watch the startonce service on this machine; redrive its failures anywhere.
 
     Exit codes: 0 all is well, or `up` was stopped; 1 it came out otherwise than promised, or an
     error; 2 wrong use; 128 + N a signal N came before all was done.
     """
+
+
+main.add_command(redrive)
 
 
 @main.command()
@@ -81,14 +78,14 @@ def up(
     """Run the local cloud until you stop it."""
     asked = _parsed_faults(faults)
     if watch or with_service:
-        with _errors_in_one_line():
+        with errors_in_one_line():
             find_service(Path.cwd())
 
     def say(endpoint: str, stack: Stack | None = None) -> None:
         if with_service == (stack is not None):
             _console.print(_what_to_try(endpoint, stack), soft_wrap=True)
 
-    with _errors_in_one_line(), _cloud(port, speed, not no_iam, when_bound=say) as cloud:
+    with errors_in_one_line(), _cloud(port, speed, not no_iam, when_bound=say) as cloud:
         for target, fault, often in asked:
             cloud.faults.add(target, fault, often)
         if with_service:
@@ -96,7 +93,7 @@ def up(
         try:
             with _watching(cloud) if watch else nullcontext():
                 threading.Event().wait()
-        except _Interrupted:
+        except Interrupted:
             _console.print("stopped")
 
 
@@ -107,7 +104,7 @@ def up(
 @click.option("--speed", default=60.0, show_default=True, help="Make every wait N times shorter.")
 def demo(port: int, speed: float) -> None:
     """Deploy the service into a local cloud, publish three messages, show what became of each."""
-    with _errors_in_one_line(), _cloud(port, speed) as cloud:
+    with errors_in_one_line(), _cloud(port, speed) as cloud:
         aws = Aws(cloud.endpoint)
         stories = _played(Demo(cloud, aws, _deployed(cloud, aws)))
     if any(story.broken_promises for story in stories):
@@ -182,8 +179,7 @@ def _cloud(
     """
     if not 0 < speed < math.inf:
         raise click.BadParameter(f"must be more than 0, not {speed:g}", param_hint="--speed")
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signal_number, _interrupt)
+    end_on_signals()
     listening = bind(port)
     when_bound(endpoint_of(listening))
     with local_cloud()(speed=speed, iam=iam, listening=listening) as cloud:
@@ -213,22 +209,3 @@ def _parsed_faults(texts: tuple[str, ...]) -> list[tuple[str, Fault, int | Rate]
         return asked
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--fault") from None
-
-
-def _interrupt(signal_number: int, frame: FrameType | None) -> None:
-    # One signal is enough: a second one would strike the clean-up.
-    for further in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(further, signal.SIG_IGN)
-    raise _Interrupted(signal_number)
-
-
-@contextmanager
-def _errors_in_one_line() -> Iterator[None]:
-    try:
-        yield
-    except _Interrupted as interrupted:
-        sys.exit(interrupted.exit_code)
-    except PortTakenError as error:
-        raise click.ClickException(f"{error}: stop what listens there, or use --port 0") from None
-    except (DeployError, StackNotFoundError) as error:
-        raise click.ClickException(str(error)) from None

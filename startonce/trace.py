@@ -138,15 +138,19 @@ def _execution(aws: Aws, stack: Stack, name: str) -> Execution | None:
         if error.response["Error"]["Code"] == "ExecutionDoesNotExist":
             return None
         raise
-    pages = client.get_paginator("get_execution_history").paginate(executionArn=arn)
-    history = [event for page in pages for event in page["events"]]
     return Execution(
         name=name,
         status=described["status"],
         error=described.get("error"),
         cause=described.get("cause"),
-        steps=_steps(history),
+        steps=read_steps(client, arn),
     )
+
+
+def read_steps(client: Any, execution_arn: str) -> list[Step]:
+    """The steps of an execution so far; ``client`` is boto3's for Step Functions."""
+    pages = client.get_paginator("get_execution_history").paginate(executionArn=execution_arn)
+    return _steps([event for page in pages for event in page["events"]])
 
 
 def _steps(history: Sequence[dict[str, Any]]) -> list[Step]:

@@ -14,11 +14,13 @@ import pytest
 from startonce.deploy import STAGE, deploy
 from startonce.stack import Stack, find_stack
 from tests.conftest import CloudProcess, start_cloud, wait_for
-from tests.docs.markdown import commands
-from tests.docs.terminal import Terminal, on_local
+from tests.docs.markdown import blocks, commands
+from tests.docs.terminal import BIN, Terminal, on_local
 from tests.service_copy import copy_service
 
 SCENARIOS = {
+    "Operating",
+    "Redrive",
     "Before you type",
     "What rings",
     "Take a message from the failure queue",
@@ -36,7 +38,9 @@ SCENARIOS = {
 COMMANDS = commands("docs/operating.md")
 [BEFORE] = map(on_local, COMMANDS["Before you type"])
 TAKE, DELETE = COMMANDS["Take a message from the failure queue"]
-ERROR, HOW_FAR = COMMANDS["A step failed for good"]
+[LOOK] = map(on_local, COMMANDS["Operating"])
+LIST, REDRIVE = COMMANDS["Redrive"]
+_, BY_HAND, HOW_FAR = COMMANDS["A step failed for good"]
 GOOD = {"user_id": "ada", "operation": "signed_in", "occurred_at": "2026-11-23T10:00:00Z"}
 
 
@@ -81,6 +85,7 @@ class OnCall:
         messages = json.loads(taken.read_text())["Messages"] if taken.exists() else []
         messages += sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
         for message in messages:
+            # Those that were redriven are gone, and their handles are of no use.
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         assert self.failures() == 0
 
@@ -124,6 +129,8 @@ def before(deployed: CloudProcess, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def on_call(deployed: CloudProcess, before: str, tmp_path: Path) -> Iterator[OnCall]:
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "bin").symlink_to(BIN)
     stack = find_stack(deployed.aws, STAGE)
     here = OnCall(deployed, stack, Terminal(tmp_path, deployed.endpoint), before)
     yield here
@@ -155,14 +162,59 @@ def test_a_message_is_taken_and_deleted(on_call: OnCall) -> None:
     assert on_call.failures() == 0
 
 
+def test_the_first_thing_to_type_needs_nothing_before_it(on_call: OnCall) -> None:
+    assert "No message waits" in on_call.terminal.run(LOOK)
+    on_call.publish({"user_id": "alan"})
+    on_call.wait_for_failure()
+    said = on_call.terminal.run(LOOK)
+    assert said == on_call.type(LIST)
+    assert "InvalidOperation: Records[0].Sns.Message.operation must be a string" in said
+
+
+def test_the_samples_are_what_is_said(on_call: OnCall) -> None:
+    listing, redriven = (one.text for one in blocks("docs/operating.md") if one.language == "text")
+    on_call.cloud.add_fault(f"{on_call.stack.name}-recordOperation", "exception")
+    on_call.publish()
+    on_call.wait_for_failure()
+    assert shape(on_call.type(LIST)) <= shape(listing)
+    assert shape(on_call.type(REDRIVE)) <= shape(redriven)
+
+
+def shape(said: str) -> set[str]:
+    """What stays the same, line by line: no IDs, times, numbers, errors, tries."""
+    lines = (re.sub(r"[0-9a-f-]{36}|[0-9][0-9:-]* UTC", "…", line) for line in said.splitlines())
+    lines = (re.sub(r"((error|attempts) +).*", r"\1", line) for line in lines)
+    return {re.sub(r"\d+|; .* cannot, or not.*|\.$", "…", line).rstrip("…") for line in lines}
+
+
 def test_a_step_failed_for_good(on_call: OnCall) -> None:
     on_call.publish({"user_id": "alan"})
     on_call.wait_for_failure()
-    said = on_call.type(TAKE, ERROR, HOW_FAR)
-    assert "\nInvalidOperation\n" in said
-    assert "must be a string" in said
+    redrive, *_ = COMMANDS["A step failed for good"]
+    said = on_call.type(redrive, ok=False)
+    assert "useless, the event itself is wrong" in said
+    assert on_call.failures() == 1
+    said = on_call.type(TAKE, HOW_FAR)
     assert '"Item"' not in said
     assert "published" not in said
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_step_that_failed_is_redriven_under_its_name(on_call: OnCall, by_hand: bool) -> None:
+    on_call.cloud.add_fault(f"{on_call.stack.name}-recordOperation", "exception")
+    on_call.publish()
+    on_call.wait_for_failure()
+    redrive, *_ = COMMANDS["A step failed for good"]
+    listed = re.search(r"execution +(\S+)", on_call.type(LIST))
+    assert listed is not None
+    name = listed[1]
+    wait_for(lambda: on_call.executions()[name] == "FAILED", what="its end")
+    before = on_call.executions()
+    said = on_call.type(*([TAKE, BY_HAND, DELETE] if by_hand else [redrive]))
+    on_call.wait_for_success(name)
+    assert set(on_call.executions()) == set(before)
+    assert on_call.failures() == 0
+    assert ("redriveDate" in said) is by_hand
 
 
 def test_what_was_done_already_shows(on_call: OnCall) -> None:
@@ -170,18 +222,18 @@ def test_what_was_done_already_shows(on_call: OnCall) -> None:
     on_call.cloud.add_fault(f"{on_call.stack.name}-notifyUser", "exit", after=True)
     on_call.publish()
     on_call.wait_for_failure()
-    said = on_call.type(TAKE, ERROR, HOW_FAR)
-    assert "\nRuntime.ExitError\n" in said
+    assert "see --may-repeat" in on_call.type(LIST)
+    said = on_call.type(TAKE, HOW_FAR)
     assert '"Item"' in said
     assert '"outcome": "published"' in said
 
 
-def test_what_was_not_recorded_is_redriven_once(on_call: OnCall) -> None:
+def test_what_was_not_recorded_is_started_under_another_name_once(on_call: OnCall) -> None:
     on_call.cloud.add_fault(f"{on_call.stack.name}-recordOperation", "exception")
     on_call.publish()
     on_call.wait_for_failure()
     [redrive] = COMMANDS["Nothing was recorded"]
-    said = on_call.type(TAKE, ERROR, HOW_FAR, redrive)
+    said = on_call.type(TAKE, HOW_FAR, redrive)
     assert '"Item"' not in said
     name = f"{on_call.name()}-redrive-1"
     on_call.wait_for_success(name)
@@ -196,46 +248,48 @@ def test_what_was_recorded_is_notified_by_hand(on_call: OnCall) -> None:
     on_call.publish()
     on_call.wait_for_failure()
     [notify] = COMMANDS["Recorded, and not notified"]
-    said = on_call.type(TAKE, ERROR, HOW_FAR, notify)
+    said = on_call.type(TAKE, HOW_FAR, notify)
     assert '"Item"' in said
     assert '"message_id"' in said.splitlines()[-1]
     # Now the log says so, and the page's table says that all is done.
     assert '"outcome": "published"' in on_call.type(HOW_FAR)
 
 
+@pytest.mark.parametrize("by_hand", [False, True])
 @pytest.mark.parametrize("after", [False, True], ids=["never started", "started unheard"])
-def test_lambda_gave_up_on_the_invoker(on_call: OnCall, after: bool) -> None:
+def test_lambda_gave_up_on_the_invoker(on_call: OnCall, after: bool, by_hand: bool) -> None:
     on_call.cloud.add_fault(on_call.stack.invoker, "exception", after=after, times=3)
     before = set(on_call.executions())
     on_call.publish()
     on_call.wait_for_failure()
-    why, redrive = COMMANDS["Lambda gave up on the invoker"]
-    said = on_call.type(TAKE, why)
-    assert "\nRetriesExhausted\n" in said
-    assert "InjectedFault" in said
+    redrive, hand = COMMANDS["Lambda gave up on the invoker"]
+    assert "InjectedFault" in on_call.type(LIST)
+    assert bool(set(on_call.executions()) - before) is after
+    typed = [TAKE, hand] if by_hand else [redrive]
+    said = on_call.type(*typed, ok=not (by_hand and after))
+    assert ("\nRetriesExhausted\n" in said) is by_hand
+    [name] = set(on_call.executions()) - before
+    on_call.wait_for_success(name)
     if after:
-        [name] = set(on_call.executions()) - before
-        on_call.wait_for_success(name)
-        assert "ExecutionAlreadyExists" in on_call.type(redrive, ok=False)
-        assert set(on_call.executions()) - before == {name}
-    else:
-        assert set(on_call.executions()) == before
-        on_call.type(redrive)
-        [name] = set(on_call.executions()) - before
-        on_call.wait_for_success(name)
+        assert ("ExecutionAlreadyExists" if by_hand else "1 already started") in said
+    assert on_call.failures() == int(by_hand)
 
 
-def test_an_event_that_is_too_large_says_so_in_its_message_and_in_the_log(on_call: OnCall) -> None:
-    message_id = on_call.publish({**GOOD, "details": "x" * 261_900})
+def test_an_event_that_was_given_up_is_in_the_log(on_call: OnCall) -> None:
+    functions, invoker = on_call.client("lambda"), on_call.stack.invoker
+    variables = functions.get_function_configuration(FunctionName=invoker)["Environment"]
+    functions.update_function_configuration(FunctionName=invoker, Environment={"Variables": {}})
+    message_id = on_call.publish()
     on_call.wait_for_failure()
-    why, _ = COMMANDS["Lambda gave up on the invoker"]
-    assert '"errorType":"EventTooLarge"' in on_call.type(TAKE, why).replace(": ", ":")
+    functions.update_function_configuration(FunctionName=invoker, Environment=variables)
     said = on_call.type(*COMMANDS["An event is lost"])
     assert message_id in said
-    assert '"error": "EventTooLarge"' in said
+    assert '"error": "MissingVariable"' in said
+    assert "error        MissingVariable: " in on_call.type(LIST)
 
 
-def test_sns_could_not_deliver(on_call: OnCall) -> None:
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_sns_could_not_deliver(on_call: OnCall, by_hand: bool) -> None:
     # Another subscription of the same kind, to a function that is gone.
     sns, topic = on_call.client("sns"), on_call.stack.topic_arn
     account = topic.split(":")[4]
@@ -250,11 +304,15 @@ def test_sns_could_not_deliver(on_call: OnCall) -> None:
     name = on_call.publish()
     on_call.wait_for_failure()
     sns.unsubscribe(SubscriptionArn=subscription)
-    [redrive] = COMMANDS["SNS could not deliver"]
+    redrive, hand = COMMANDS["SNS could not deliver"]
     assert name not in on_call.executions()
-    assert '"TopicArn"' in on_call.type(TAKE, redrive)
+    if by_hand:
+        assert '"TopicArn"' in on_call.type(TAKE, hand)
+    else:
+        assert "1 redriven" in on_call.type(redrive)
     on_call.wait_for_success(name)
-    assert "ExecutionAlreadyExists" in on_call.type(redrive, ok=False)
+    if by_hand:
+        assert "ExecutionAlreadyExists" in on_call.type(hand, ok=False)
 
 
 def test_an_execution_that_was_stopped(on_call: OnCall) -> None:
@@ -270,12 +328,9 @@ def test_an_execution_that_was_stopped(on_call: OnCall) -> None:
     wait_for(lambda: on_call.executions()[name] == "ABORTED", what="its end")
     functions.delete_function_concurrency(FunctionName=function)
 
-    find, write = COMMANDS["An execution ended without a message in the failure queue"]
-    [redrive] = COMMANDS["Nothing was recorded"]
-    said = on_call.type(find, write, ERROR, HOW_FAR, redrive)
-    assert "\nABORTED\n" in said
-    assert on_call.name() == name
-    on_call.wait_for_success(f"{name}-redrive-1")
+    find, redrive = COMMANDS["An execution ended without a message in the failure queue"]
+    assert name in on_call.type(find, redrive)
+    on_call.wait_for_success(name)
 
 
 def test_what_became_of_an_event(on_call: OnCall) -> None:
