@@ -9,7 +9,7 @@ MINISTACK_READY := $(MINISTACK)/.ready
 SLS := npx --no-install sls
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test conformance conformance-table bench lint format package deploy remove clean
+.PHONY: help run up test load conformance conformance-table bench lint format package deploy remove clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ up: $(PYTHON_READY) $(NODE_READY) ## Run the local cloud with the service deploy
 
 test: $(PYTHON_READY) $(NODE_READY) ## Run all tests
 	$(BIN)/pytest $(if $(CI),-n auto) $(ARGS)
+
+load: $(PYTHON_READY) $(NODE_READY) ## Publish many messages with a fault on 30% of the attempts: make load EVENTS=5000
+	@$(BIN)/python -m tests.load --events $(or $(EVENTS),5000) $(ARGS)
 
 conformance: $(PYTHON_READY) ## Compare with AWS's behaviour: make conformance ENDPOINT=http://127.0.0.1:4566 SPEED=1, or ENDPOINT=aws
 	CONFORMANCE_ENDPOINT=$(ENDPOINT) CONFORMANCE_SPEED=$(SPEED) \
