@@ -66,6 +66,7 @@ from startonce.local.queues.sqs_service import (
     look_again,
 )
 from startonce.local.states import interpreter
+from startonce.local.states.running import Running
 from startonce.local.states.step_functions import (
     LocalStateMachine,
     LocalStepFunctionsBackend,
@@ -155,8 +156,10 @@ class LocalCloud:
         tasks = TaskCalls(service, self.endpoint, credentials.for_role, may, self.faults)
         LocalSubscription.permissions, LocalSubscription.faults = permissions, self.faults
         LocalStepFunctionsBackend.is_trusted = staticmethod(permissions.is_trusted)
+        self._executions = Running()
         LocalStepFunctionsBackend.clock = self._clock
-        _extend_moto(service, tasks, self._clock, self.port)
+        LocalStepFunctionsBackend.running = self._executions
+        _extend_moto(service, tasks, self._clock, self._executions, self.port)
         mapped = MappedFunctions(credentials, permissions)
         self._polling = QueuePolling(self._clock, mapped, self._functions.limit)
         MappingLambdaBackend.polling, MappingLambdaBackend.mapped = self._polling, mapped
@@ -178,6 +181,7 @@ class LocalCloud:
         """Stop listening, end every worker, forget everything."""
         self._asynchronous.stop()
         self._polling.stop()
+        self._executions.stop()
         self._clock.stop()
         end_waits(moto.sqs.models.sqs_backends)
         self._hanging.end()
@@ -198,7 +202,9 @@ def _calm_garbage_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def _extend_moto(service: LambdaService, tasks: TaskCalls, clock: Clock, port: int) -> None:
+def _extend_moto(
+    service: LambdaService, tasks: TaskCalls, clock: Clock, running: Running, port: int
+) -> None:
     # The States-language interpreter calls other services through this port.
     os.environ["MOTO_PORT"] = str(port)
     functions = moto.awslambda.models.lambda_backends
@@ -218,7 +224,7 @@ def _extend_moto(service: LambdaService, tasks: TaskCalls, clock: Clock, port: i
     )
     # A failed execution is nothing that the server's terminal has to tell, in moto's own terms.
     logging.getLogger("moto").setLevel(logging.CRITICAL)
-    interpreter.mend(clock, tasks.client, tasks.invoke)
+    interpreter.mend(clock, running, tasks.client, tasks.invoke)
     mend_answers()
     install_types()
     mend_values()

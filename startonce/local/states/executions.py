@@ -33,6 +33,7 @@ from startonce.local.states.redrive import (
     check_restorable,
     why_not,
 )
+from startonce.local.states.running import Running
 
 RETENTION = 90 * 24 * 60 * 60
 """Seconds after its end for which AWS keeps an execution, and its name.
@@ -90,8 +91,9 @@ class LocalExecution(Execution):  # type: ignore[misc]
     exec_worker: Any
     stop_date: Any
 
-    def __init__(self, *args: Any, clock: Clock, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, clock: Clock, running: Running, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._running = running
         self.ended = threading.Event()
         definition = self.state_machine.definition
         self.run = Run(Step(json.loads(definition)["StartAt"], self.input_data))
@@ -125,7 +127,7 @@ class LocalExecution(Execution):  # type: ignore[misc]
             cloud_watch_logging_session=self._cloud_watch_logging_session,
             activity_store=self._activity_store,
         )
-        worker.prepare(self.run, self.execution_input)
+        worker.prepare(self.run, self.execution_input, self._running)
         return worker
 
     def stop(self, stop_date: datetime, error: str | None = None, cause: str | None = None) -> None:
@@ -228,10 +230,11 @@ class LocalExecutionWorker(ExecutionWorker):  # type: ignore[misc]
 
     _run: Run
     _input: str
+    _running: Running
 
-    def prepare(self, run: Run, execution_input: str) -> None:
+    def prepare(self, run: Run, execution_input: str, running: Running) -> None:
         """Make all that is described and stopped before the worker's thread is there."""
-        self._run, self._input = run, execution_input
+        self._run, self._input, self._running = run, execution_input, running
         self.env = self._get_evaluation_environment()
         context = self.env.states.context_object.context_object_data["Execution"]
         context["RedriveCount"] = run.number
@@ -264,16 +267,27 @@ class LocalExecutionWorker(ExecutionWorker):  # type: ignore[misc]
             return parsed.__wrapped__(definition)
         return parsed(definition)
 
+    def start(self) -> None:
+        """Run when there is room."""
+        self._running.start(self._execution_logic)
+
     def _execution_logic(self) -> None:
-        program = self._get_evaluation_entrypoint()
+        # Stopped while it waited for its turn.
+        if self.env.is_running():
+            self._evaluate(self._get_evaluation_entrypoint())
+        self._execution_communication.terminated()
+
+    def _evaluate(self, program: Any) -> None:
         # Not the program's own eval, which always begins at StartAt.
+        limit = program.timeout_seconds
+        if limit is None:
+            EvalComponent.eval(program, self.env)
+            return
         running = threading.Thread(target=EvalComponent.eval, args=(program, self.env), daemon=True)
         running.start()
-        limit = program.timeout_seconds
-        running.join(limit.timeout_seconds if limit else None)
+        running.join(limit.timeout_seconds)
         if running.is_alive():
             self._time_out(running)
-        self._execution_communication.terminated()
 
     def _time_out(self, running: threading.Thread) -> None:
         details = EventDetails(executionTimedOutEventDetails=ExecutionTimedOutEventDetails())

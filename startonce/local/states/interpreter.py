@@ -62,6 +62,7 @@ from moto.stepfunctions.parser.asl.utils.encoding import _DateTimeEncoder, to_js
 
 from startonce.local.aws_text import time_text
 from startonce.local.clock import Clock
+from startonce.local.states.running import Running
 
 InvokeFunction = Callable[[str, str | None, bytes, str], dict[str, Any]]
 """``(function, qualifier, payload, role ARN)`` to what boto3's ``invoke`` returns, with the payload
@@ -71,13 +72,18 @@ read; raises ClientError.
 _INTERPRETER = "moto.stepfunctions.parser"
 
 
-def mend(clock: Clock, client_of: Callable[[str, str, str], Any], invoke: InvokeFunction) -> None:
+def mend(
+    clock: Clock,
+    running: Running,
+    client_of: Callable[[str, str, str], Any],
+    invoke: InvokeFunction,
+) -> None:
     """Apply all.
 
     Args:
         client_of: ``(service, region, role ARN)`` to a boto3 client with the role's credentials.
     """
-    put_on_clock(clock)
+    put_on_clock(clock, running)
     call_services_with(client_of)
     call_functions_with(invoke)
     name_errors_of_services()
@@ -90,14 +96,20 @@ def mend(clock: Clock, client_of: Callable[[str, str, str], Any], invoke: Invoke
     json_path.parse = cache(json_path.parse)
 
 
-def put_on_clock(clock: Clock) -> None:
-    """Make the interpreter's pauses (Retry, Wait) pass on ``clock``."""
-    retrier_decl.time = SimpleNamespace(sleep=clock.sleep)
+def put_on_clock(clock: Clock, running: Running) -> None:
+    """Make the interpreter's pauses (Retry, Wait) pass on ``clock``, and take nobody's room."""
+
+    def sleep(seconds: float) -> None:
+        with running.pause():
+            clock.sleep(seconds)
+
+    retrier_decl.time = SimpleNamespace(sleep=sleep)
 
     def wait(_: Any, env: Any, wait_seconds: float) -> None:
         end = clock.now() + wait_seconds
-        while env.is_running() and clock.now() < end:
-            clock.pause(end, env.program_state_event)
+        with running.pause():
+            while env.is_running() and clock.now() < end:
+                clock.pause(end, env.program_state_event)
 
     WaitFunction._wait_interval = wait
 

@@ -35,6 +35,7 @@ from startonce.local.states.definition_checks import InvalidDefinition, check_de
 from startonce.local.states.executions import Executions, LocalExecution
 from startonce.local.states.interpreter import forget_threads
 from startonce.local.states.redrive import check_token
+from startonce.local.states.running import Running
 
 LARGEST_INPUT = 262_144
 """Bytes in UTF-8."""
@@ -125,6 +126,7 @@ class LocalStepFunctionsBackend(StepFunctionsParserBackend):  # type: ignore[mis
 
     is_trusted: ClassVar[Callable[[str, str, str], bool]]
     clock: ClassVar[Clock]
+    running: ClassVar[Running]
 
     # Two calls with one name at the same moment must not start two executions.
     _starting = threading.Lock()
@@ -275,6 +277,7 @@ class LocalStepFunctionsBackend(StepFunctionsParserBackend):  # type: ignore[mis
             trace_header=None,
             activity_store={},
             clock=type(self).clock,
+            running=type(self).running,
         )
 
 
