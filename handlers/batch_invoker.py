@@ -106,27 +106,30 @@ def handler(event: Any, context: Any) -> dict[str, list[dict[str, str]]]:
     in the log, and the record in the answer.
     """
     state_machine = state_machine_arn()
-    failed: list[Item] = []
+    failed: list[str] = []
+    stopped: set[str] = set()
     for item in read_batch(event):
-        if not attempt(state_machine, item, failed, context):
-            failed.append(item)
-    return {"batchItemFailures": [{"itemIdentifier": item.record_id} for item in failed]}
+        if not attempt(state_machine, item, stopped, context):
+            failed.append(item.record_id)
+            stopped |= {item.order} if item.order is not None else set()
+    return {"batchItemFailures": [{"itemIdentifier": record_id} for record_id in failed]}
 
 
-def attempt(state_machine: str, item: Item, failed: list[Item], context: Any) -> bool:
+def attempt(state_machine: str, item: Item, stopped: set[str], context: Any) -> bool:
     """Start the record's execution; tell whether there is one. Writes one line."""
     line = {"request_id": context.aws_request_id, "record_id": item.record_id}
     arn = f"{state_machine.replace(':stateMachine:', ':execution:')}:{item.name}"
     line |= {"message_id": item.message_id, "execution_arn": arn}
     try:
-        if item.order is not None and item.order in [other.order for other in failed]:
+        if item.order in stopped:
             raise EarlierRecordFailed
         if context.get_remaining_time_in_millis() < MILLISECONDS_FOR_A_RECORD:
             raise OutOfTime
         started = start(state_machine, item.name, to_input({"Records": [item.record]}, item.name))
         line["outcome"] = "started" if started else "already_started"
     except Exception as error:
-        line |= {"outcome": "failed", "error": type(error).__name__}
+        # Nothing else says why: to Lambda the batch has succeeded.
+        line |= {"outcome": "failed", "error": type(error).__name__, "reason": str(error)}
     LOGGER.log(logging.ERROR if "error" in line else logging.INFO, "record", extra=line)
     return "error" not in line
 

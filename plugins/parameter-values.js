@@ -4,7 +4,7 @@
 // leads to is hard to read: a variable that cannot be resolved, or a function that does not heed it.
 const VALUES = {
   executionName: ['requestId', 'messageId'],
-  delivery: ['direct', 'buffered'],
+  delivery: ['direct', 'buffered', 'draining'],
   largeEvents: ['bucket', 'off'],
 };
 

@@ -352,6 +352,8 @@ def test_a_missing_state_machine_fails_each_record(
     answer = batch.handler(event(message("s-1"), message("s-2")), context)
     assert failed(answer) == ["s-1", "s-2"]
     assert {line["error"] for line in lines(caplog)} == {"NoSuchStateMachine"}
+    # To Lambda the batch has succeeded, so only the log says why.
+    assert all(state_machine in line["reason"] for line in lines(caplog))
 
 
 def test_writes_one_line_a_record_and_no_payload(

@@ -67,7 +67,7 @@ def test_the_batch_invoker_says_which_messages_failed_and_starts_no_faster_than_
         assert (mapping["BatchSize"], mapping["ScalingConfig"]) == (10, {"MaximumConcurrency": 5})
 
 
-def test_the_alarm_of_the_queue_rings_before_its_messages_are_given_up(variant: Any) -> None:
+def test_the_alarm_of_the_queue_rings_while_its_messages_only_wait(variant: Any) -> None:
     if not variant.buffered:
         return
     queue = variant.package.properties("EventQueue")
@@ -115,7 +115,6 @@ def test_each_loss_rings(package: Any) -> None:
         ("AWS/States", "ExecutionsAborted"): machine,
         ("AWS/States", "ExecutionThrottled"): machine,
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): queue,
-        ("AWS/SQS", "ApproximateAgeOfOldestMessage"): queue,
         ("AWS/Lambda", "DestinationDeliveryFailures"): invoker,
         ("AWS/Lambda", "AsyncEventsDropped"): invoker,
     }
@@ -123,14 +122,36 @@ def test_each_loss_rings(package: Any) -> None:
     for alarm in package.of_type("AWS::CloudWatch::Alarm").values():
         [dimension] = alarm["Dimensions"]
         found[alarm["Namespace"], alarm["MetricName"]] = (dimension["Name"], dimension["Value"])
-        # Seconds for the one that rings before SQS throws the oldest message away, after 14 days.
-        old = alarm["MetricName"] == "ApproximateAgeOfOldestMessage"
-        assert alarm["Threshold"] == (10 * 24 * 3600 if old else 1)
+        assert alarm["Threshold"] == 1
         assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
         assert alarm["TreatMissingData"] == "notBreaching"
     redrive = found.pop(("AWS/SNS", "NumberOfNotificationsFailedToRedriveToDlq"))
     assert redrive[0] == "TopicName"
     assert found == expected
+
+
+def test_a_failure_queue_that_is_not_emptied_rings_again_before_messages_are_lost(
+    package: Any,
+) -> None:
+    alarm = package.properties("FailureQueueOldAlarm")
+    # Not the oldest message's age: SQS leaves out what was received three times.
+    assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    assert alarm["Statistic"] == "Minimum"
+    days = alarm["Period"] * alarm["EvaluationPeriods"]
+    assert days < package.properties("FailureQueue")["MessageRetentionPeriod"]
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+    assert days <= 7 * 24 * 60 * 60
+
+
+def test_on_the_way_back_from_the_queue_what_waits_in_it_is_still_started(
+    pack: Callable[..., Any],
+) -> None:
+    package = pack("test", "--param", "delivery=draining")
+    [subscription] = package.of_type("AWS::SNS::Subscription").values()
+    assert subscription["Protocol"] == "lambda"
+    [mapping] = package.of_type("AWS::Lambda::EventSourceMapping").values()
+    assert mapping["EventSourceArn"] == {"Fn::GetAtt": ["EventQueue", "Arn"]}
+    assert {"TopicMayInvoke", "EventQueuePolicy", "EventQueueOldAlarm"} <= set(package.resources)
 
 
 def test_alarms_go_to_the_alarm_topic_if_there_is_one(pack: Callable[..., Any]) -> None:

@@ -146,7 +146,7 @@ def test_executions_are_named_by_the_request_id_by_default(variant: Any) -> None
     ("parameter", "values"),
     [
         ("executionName", ["requestId", "messageId"]),
-        ("delivery", ["direct", "buffered"]),
+        ("delivery", ["direct", "buffered", "draining"]),
         ("largeEvents", ["bucket", "off"]),
     ],
 )
