@@ -21,7 +21,6 @@ class Stack:
 
     Attributes:
         large_events_bucket: None where the parameter ``largeEvents`` is ``off``.
-        execution_name_source: the parameter ``executionName``: ``requestId`` or ``messageId``.
     """
 
     name: str
@@ -31,7 +30,6 @@ class Stack:
     table_name: str
     notification_topic_arn: str
     large_events_bucket: str | None = None
-    execution_name_source: str = "requestId"
 
     @property
     def invoker(self) -> str:
@@ -51,11 +49,7 @@ def find_stack(aws: Aws, stage: str) -> Stack:
         StackNotFoundError: no such stack, or not this service's.
     """
     name = f"{SERVICE}-{stage}"
-    try:
-        described = aws.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
-    except ClientError as error:
-        raise StackNotFoundError(f"no stack {name}: {error.response['Error']['Message']}") from None
-    outputs = {one["OutputKey"]: one["OutputValue"] for one in described.get("Outputs", [])}
+    outputs = stack_outputs(aws, name)
     try:
         return Stack(
             name=name,
@@ -65,7 +59,25 @@ def find_stack(aws: Aws, stage: str) -> Stack:
             table_name=outputs["OperationsTableName"],
             notification_topic_arn=outputs["NotificationTopicArn"],
             large_events_bucket=outputs.get("LargeEventsBucketName"),
-            execution_name_source=outputs["ExecutionNameSource"],
         )
     except KeyError as missing:
         raise StackNotFoundError(f"stack {name} has no output {missing}") from None
+
+
+def stack_outputs(aws: Aws, name: str) -> dict[str, str]:
+    """The values of a stack's outputs, by their keys.
+
+    Raises:
+        StackNotFoundError: no such stack.
+        ClientError: any other refusal, such as a missing permission.
+    """
+    try:
+        answer = aws.client("cloudformation").describe_stacks(StackName=name)
+    except ClientError as error:
+        # CloudFormation's word for a stack that is not there.
+        if error.response["Error"]["Code"] != "ValidationError":
+            raise
+        message = error.response["Error"]["Message"]
+        raise StackNotFoundError(f"no stack {name}: {message}") from None
+    [stack] = answer["Stacks"]
+    return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}

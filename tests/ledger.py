@@ -39,6 +39,30 @@ class Outcome:
         return len(self.executions), self.records, self.notifications
 
     @property
+    def places(self) -> int:
+        """In how many places the event is: an execution that succeeded and did all its work, one
+        that failed and is reported, or the failure queue alone.
+
+        Lambda's record of an event that was started all the same is no place of its own: its
+        redrive finds the execution.
+        """
+        statuses = set(self.executions.values())
+        reported = any("execution_arn" in body for body in self.failures)
+        return sum(
+            (
+                statuses == {"SUCCEEDED"} and self.figures == (1, 1, 1),
+                statuses == {"FAILED"} and reported,
+                not statuses and len(self.failures) > 0,
+            )
+        )
+
+    @property
+    def waits_for_a_person(self) -> bool:
+        """Whether a redrive leaves it alone unless it is told more."""
+        words = {body.get("redrive") for body in self.failures}
+        return bool(words) and words <= {"useless", "may_repeat"}
+
+    @property
     def is_running(self) -> bool:
         return "RUNNING" in self.executions.values()
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from botocore.exceptions import ClientError
-
 from startonce.aws import Aws
-from startonce.stack import StackNotFoundError
+from startonce.stack import StackNotFoundError, stack_outputs
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ def find_target(aws: Aws, stack_name: str) -> Target:
     Raises:
         StackNotFoundError: it is not there, or has not the outputs of ``resources/outputs.yml``.
     """
-    outputs = _outputs(aws, stack_name)
+    outputs = stack_outputs(aws, stack_name)
     machines = [value for value in outputs.values() if ":stateMachine:" in value]
     if len(machines) != 1:
         raise StackNotFoundError(
@@ -57,16 +55,3 @@ def find_target(aws: Aws, stack_name: str) -> Target:
         )
     except KeyError as missing:
         raise StackNotFoundError(f"stack {stack_name} has no output {missing}") from None
-
-
-def _outputs(aws: Aws, stack_name: str) -> dict[str, str]:
-    try:
-        answer = aws.client("cloudformation").describe_stacks(StackName=stack_name)
-    except ClientError as error:
-        # CloudFormation's word for a stack that is not there.
-        if error.response["Error"]["Code"] != "ValidationError":
-            raise
-        message = error.response["Error"]["Message"]
-        raise StackNotFoundError(f"no stack {stack_name}: {message}") from None
-    outputs = [one for stack in answer.get("Stacks", []) for one in stack.get("Outputs", [])]
-    return {one["OutputKey"]: one["OutputValue"] for one in outputs}

@@ -26,8 +26,9 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trouble]:
 @pytest.fixture
 def trouble(deployed: Trouble) -> Iterator[Trouble]:
     yield deployed
-    deployed.cloud.clear_faults()
+    deployed.mend()
     deployed.empty_failure_queue()
+    deployed.check_that_faults_struck()
 
 
 @pytest.fixture
@@ -41,5 +42,7 @@ def row(request: pytest.FixtureRequest) -> Row:
 def own_trouble(tmp_path: Path) -> Iterator[Trouble]:
     """A deployment of its own, for what cannot be mended."""
     cloud = start_cloud("--speed", SPEED)
-    yield Trouble(deploy_service(cloud, tmp_path))
+    trouble = Trouble(deploy_service(cloud, tmp_path))
+    yield trouble
+    trouble.check_that_faults_struck()
     assert cloud.stop() == 0

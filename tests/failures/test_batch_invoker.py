@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from startonce.deploy import deploy
 from tests.conftest import start_cloud, wait_for
 from tests.failures.conftest import SPEED
 from tests.failures.matrix import Row, shows
@@ -20,7 +22,9 @@ VISIBILITY = 180
 
 def buffered_trouble(folder: Any, *options: str) -> Iterator[Trouble]:
     cloud = start_cloud("--speed", SPEED)
-    yield Trouble(deploy_service(cloud, folder, "--param=delivery=buffered", *options))
+    trouble = Trouble(deploy_service(cloud, folder, "--param=delivery=buffered", *options))
+    yield trouble
+    trouble.check_that_faults_struck()
     assert cloud.stop() == 0
 
 
@@ -32,8 +36,9 @@ def deployed_buffered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trou
 @pytest.fixture
 def buffered(deployed_buffered: Trouble) -> Iterator[Trouble]:
     yield deployed_buffered
-    deployed_buffered.cloud.clear_faults()
+    deployed_buffered.mend()
     deployed_buffered.empty_failure_queue()
+    deployed_buffered.check_that_faults_struck()
 
 
 @pytest.fixture
@@ -56,7 +61,7 @@ def outcomes(trouble: Trouble, event: Event) -> list[str]:
 
 @shows("buffered: exception before anything is started")
 def test_an_exception_before(buffered: Trouble, row: Row) -> None:
-    buffered.cloud.add_faults("batchInvoker:exception")
+    buffered.fail("batchInvoker:exception")
     event = buffered.publish()
     buffered.end(event, row, attempts=None)
     assert outcomes(buffered, event) == ["started"]
@@ -64,7 +69,7 @@ def test_an_exception_before(buffered: Trouble, row: Row) -> None:
 
 @shows("buffered: exception after the executions were started")
 def test_an_exception_after(buffered: Trouble, row: Row) -> None:
-    buffered.cloud.add_faults("batchInvoker:exception-after")
+    buffered.fail("batchInvoker:exception-after")
     event = buffered.publish()
     wait_for(lambda: outcomes(buffered, event) == ["started", "already_started"])
     buffered.end(event, row, attempts=None)
@@ -73,7 +78,7 @@ def test_an_exception_after(buffered: Trouble, row: Row) -> None:
 @shows("buffered: Step Functions throttles")
 def test_step_functions_throttles(buffered: Trouble, row: Row) -> None:
     # Four calls: two records, with two attempts of the SDK each.
-    buffered.cloud.add_faults("states.StartExecution:throttle:4")
+    buffered.fail("states.StartExecution:throttle:4")
     events = [buffered.publish() for _ in range(5)]
     for event in events:
         buffered.end(event, row, attempts=None)
@@ -84,10 +89,10 @@ def test_step_functions_throttles(buffered: Trouble, row: Row) -> None:
 
 @shows("buffered: ten attempts fail")
 def test_ten_attempts_fail(buffered: Trouble, row: Row) -> None:
-    buffered.cloud.add_faults("batchInvoker:exception:100%")
+    buffered.fail("batchInvoker:exception:100%")
     event = buffered.publish()
     wait_for_failure(buffered, event)
-    buffered.cloud.clear_faults()
+    buffered.mend()
     buffered.end(event, row, attempts=None)
     assert buffered.failure(event)["MessageId"] == event.message_id
     buffered.put_right(event, row)
@@ -95,10 +100,10 @@ def test_ten_attempts_fail(buffered: Trouble, row: Row) -> None:
 
 @shows("buffered: ten attempts fail after the executions were started")
 def test_ten_attempts_fail_after(buffered: Trouble, row: Row) -> None:
-    buffered.cloud.add_faults("batchInvoker:exception-after:100%")
+    buffered.fail("batchInvoker:exception-after:100%")
     event = buffered.publish()
     wait_for_failure(buffered, event)
-    buffered.cloud.clear_faults()
+    buffered.mend()
     buffered.end(event, row, attempts=None)
     buffered.put_right(event, row)
 
@@ -127,6 +132,22 @@ def test_sns_sends_a_message_twice(by_message_id: Trouble, row: Row) -> None:
     wait_for(lambda: outcomes(by_message_id, event) == ["started", "already_started"])
     by_message_id.end(event, row, attempts=None)
     assert set(by_message_id.outcome(event).executions) == {event.message_id}
+
+
+@shows("buffered: back to direct while messages wait, by way of draining")
+def test_back_to_direct_by_way_of_draining(tmp_path: Path, row: Row) -> None:
+    for trouble in buffered_trouble(tmp_path):
+        trouble.fail("batchInvoker:throttle:100%")
+        waiting = trouble.publish()
+        deploy(tmp_path, trouble.cloud.endpoint, "--param=delivery=draining")
+        direct = trouble.publish()
+        trouble.end(direct, row)
+        assert trouble.outcome(waiting).figures == (0, 0, 0)
+        trouble.mend()
+        trouble.cloud.advance(VISIBILITY)
+        trouble.end(waiting, row, attempts=None)
+        deploy(tmp_path, trouble.cloud.endpoint)
+        trouble.end(trouble.publish(), row)
 
 
 def test_a_burst_comes_through_with_one_execution_each(buffered: Trouble) -> None:

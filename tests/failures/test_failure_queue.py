@@ -20,8 +20,8 @@ def struck(trouble: Trouble) -> int:
 
 @shows("a step failed, and the queue is away for a while")
 def test_the_queue_is_away_for_a_while(trouble: Trouble, row: Row) -> None:
-    trouble.cloud.add_faults("recordOperation:exception")
-    trouble.cloud.add_faults(f"{QUEUE_FAILS}:5")
+    trouble.fail("recordOperation:exception")
+    trouble.fail(f"{QUEUE_FAILS}:5")
     event = trouble.publish()
     trouble.end(event, row)
     assert trouble.failure(event)["event"]["Records"][0]["Sns"]["MessageId"] == event.message_id
@@ -52,11 +52,11 @@ def deliver_of_size(trouble: Trouble, size: int) -> Event:
 
 @shows("a step failed, and the queue stays away")
 def test_the_queue_stays_away(trouble: Trouble, row: Row) -> None:
-    trouble.cloud.add_faults("recordOperation:exception")
-    trouble.cloud.add_faults(f"{QUEUE_FAILS}:100%")
+    trouble.fail("recordOperation:exception")
+    trouble.fail(f"{QUEUE_FAILS}:100%")
     event = trouble.publish()
     trouble.end(event, row)
-    trouble.cloud.clear_faults()
+    trouble.mend()
     states = [
         one["stateEnteredEventDetails"]["name"]
         for one in trouble.history(event)
@@ -69,8 +69,8 @@ def test_the_queue_stays_away(trouble: Trouble, row: Row) -> None:
 @shows("Lambda gave up, and the queue is away")
 def test_lambda_gave_up_and_the_queue_is_away(trouble: Trouble, row: Row) -> None:
     before = struck(trouble)
-    trouble.cloud.add_faults("invoker:exception:3")
-    trouble.cloud.add_faults(QUEUE_FAILS)
+    trouble.fail("invoker:exception:3")
+    trouble.fail(QUEUE_FAILS)
     event = trouble.publish()
     wait_for(lambda: struck(trouble) == before + 1)
     trouble.end(event, row, attempts=None)
@@ -80,7 +80,7 @@ def test_lambda_gave_up_and_the_queue_is_away(trouble: Trouble, row: Row) -> Non
 
 @shows("SNS could not deliver, and the queue is away")
 def test_sns_could_not_deliver_and_the_queue_is_away(own_trouble: Trouble, row: Row) -> None:
-    own_trouble.cloud.add_faults(QUEUE_FAILS)
+    own_trouble.fail(QUEUE_FAILS)
     name = own_trouble.function("invoker")
     own_trouble.client("lambda").delete_function(FunctionName=name)
     event = own_trouble.publish()

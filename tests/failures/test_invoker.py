@@ -52,7 +52,7 @@ def given_up(trouble: Trouble, event: Event) -> tuple[str, str]:
 )
 def test_an_attempt_fails_before(trouble: Trouble, row: Row, kind: str, status: str) -> None:
     with trouble.configured("invoker", Timeout=2):
-        trouble.cloud.add_faults(f"invoker:{kind}")
+        trouble.fail(f"invoker:{kind}")
         trace = trouble.end(trouble.publish(), row, attempts=None)
     # The attempt that never reached the handler has no line with the message's ID, so that only
     # the second one is known to be for it by more than its request ID.
@@ -77,7 +77,7 @@ def test_an_attempt_fails_before(trouble: Trouble, row: Row, kind: str, status: 
 )
 def test_an_attempt_fails_after(trouble: Trouble, row: Row, kind: str, status: str) -> None:
     with trouble.configured("invoker", Timeout=2):
-        trouble.cloud.add_faults(f"invoker:{kind}-after")
+        trouble.fail(f"invoker:{kind}-after")
         trace = trouble.end(trouble.publish(), row, attempts=2)
     assert outcomes(trace) == [STARTED, ALREADY]
     assert trace.attempts[0].status == status
@@ -85,19 +85,19 @@ def test_an_attempt_fails_after(trouble: Trouble, row: Row, kind: str, status: s
 
 @shows("throttled")
 def test_throttled(trouble: Trouble, row: Row) -> None:
-    trouble.cloud.add_faults("invoker:throttle:5")
+    trouble.fail("invoker:throttle:5")
     assert outcomes(trouble.end(trouble.publish(), row)) == [STARTED]
 
 
 @shows("throttled for six hours")
 def test_throttled_for_six_hours(trouble: Trouble, row: Row) -> None:
-    trouble.cloud.add_faults("invoker:throttle:100%")
+    trouble.fail("invoker:throttle:100%")
     event = trouble.publish()
     wait_for(lambda: trouble.cloud.struck().get("invoker:throttle", 0) > 5)
     trouble.cloud.advance(6 * 3600)
     trouble.end(event, row, attempts=0)
     assert given_up(trouble, event) == ("EventAgeExceeded", "")
-    trouble.cloud.clear_faults()
+    trouble.mend()
     trouble.put_right(event, row)
 
 
@@ -122,14 +122,14 @@ def test_the_variable_is_absent(trouble: Trouble, row: Row) -> None:
 
 @shows("Step Functions throttles one attempt")
 def test_step_functions_throttles_one_attempt(trouble: Trouble, row: Row) -> None:
-    trouble.cloud.add_faults("states.StartExecution:throttle:2")
+    trouble.fail("states.StartExecution:throttle:2")
     event = trouble.publish()
     assert outcomes(trouble.end(event, row, attempts=2)) == [FAILED, STARTED]
 
 
 @shows("Step Functions throttles every attempt")
 def test_step_functions_throttles_every_attempt(trouble: Trouble, row: Row) -> None:
-    trouble.cloud.add_faults("states.StartExecution:throttle:6")
+    trouble.fail("states.StartExecution:throttle:6")
     event = trouble.publish()
     trouble.end(event, row, attempts=3)
     assert given_up(trouble, event)[0] == "RetriesExhausted"
@@ -157,7 +157,7 @@ def test_step_functions_throttles_every_attempt(trouble: Trouble, row: Row) -> N
 def test_one_call_of_step_functions_fails(
     trouble: Trouble, row: Row, kind: str, then: set[str]
 ) -> None:
-    trouble.cloud.add_faults(f"states.StartExecution:{kind}")
+    trouble.fail(f"states.StartExecution:{kind}")
     [outcome] = outcomes(trouble.end(trouble.publish(), row))
     assert outcome in then
 
@@ -173,7 +173,7 @@ def test_one_call_of_step_functions_fails(
 )
 def test_the_connection_hangs(trouble: Trouble, row: Row, kind: str, then: str) -> None:
     # Both of the SDK's attempts within the first attempt.
-    trouble.cloud.add_faults(f"states.StartExecution:{kind}:2")
+    trouble.fail(f"states.StartExecution:{kind}:2")
     event = trouble.publish()
     assert outcomes(trouble.end(event, row, attempts=2)) == [FAILED, then]
     assert errors(trouble, event) == ["ReadTimeoutError"]
@@ -181,14 +181,14 @@ def test_the_connection_hangs(trouble: Trouble, row: Row, kind: str, then: str) 
 
 @shows("the event is delivered twice at the same moment")
 def test_the_event_is_delivered_twice(trouble: Trouble, row: Row) -> None:
-    trouble.cloud.add_faults("invoker:duplicate")
+    trouble.fail("invoker:duplicate")
     trace = trouble.end(trouble.publish(), row, attempts=2)
     assert len({attempt.request_id for attempt in trace.attempts}) == 1
 
 
 @shows("all attempts fail before the execution is started")
 def test_all_attempts_fail_before(trouble: Trouble, row: Row) -> None:
-    trouble.cloud.add_faults("invoker:exception:3")
+    trouble.fail("invoker:exception:3")
     event = trouble.publish()
     trouble.end(event, row, attempts=None)
     assert given_up(trouble, event) == ("RetriesExhausted", "InjectedFault")
@@ -198,7 +198,7 @@ def test_all_attempts_fail_before(trouble: Trouble, row: Row) -> None:
 
 @shows("all attempts fail after the execution was started")
 def test_all_attempts_fail_after(trouble: Trouble, row: Row) -> None:
-    trouble.cloud.add_faults("invoker:exception-after:3")
+    trouble.fail("invoker:exception-after:3")
     event = trouble.publish()
     trace = trouble.end(event, row, attempts=3)
     assert outcomes(trace) == [STARTED, ALREADY, ALREADY]
@@ -254,7 +254,7 @@ def test_the_event_is_larger_than_an_input(trouble: Trouble, row: Row) -> None:
 
 @shows("the event is larger, and S3 answers 5xx")
 def test_the_event_is_larger_and_s3_fails(trouble: Trouble, row: Row) -> None:
-    trouble.cloud.add_faults("s3.PutObject:service-error")
+    trouble.fail("s3.PutObject:service-error")
     event = trouble.publish(details="x" * 260_000)
     assert outcomes(trouble.end(event, row, attempts=2)) == [FAILED, STARTED]
 

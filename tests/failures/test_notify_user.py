@@ -61,7 +61,7 @@ def failed(trouble: Trouble, event: Event) -> tuple[str, str]:
 )
 def test_it_may_have_published(trouble: Trouble, row: Row, fault: str, error: str) -> None:
     with trouble.configured("notifyUser", Timeout=2):
-        trouble.cloud.add_faults(fault)
+        trouble.fail(fault)
         event = trouble.publish()
         trouble.end(event, row)
     assert failed(trouble, event) == (error, "may_repeat")
@@ -72,7 +72,7 @@ def test_it_may_have_published(trouble: Trouble, row: Row, fault: str, error: st
 def test_its_task_times_out(trouble: Trouble, row: Row) -> None:
     # A function that runs longer than its task waits.
     with trouble.configured("notifyUser", Timeout=trouble.timeout("notifyUser") + 2):
-        trouble.cloud.add_faults("notifyUser:timeout")
+        trouble.fail("notifyUser:timeout")
         event = trouble.publish()
         trouble.end(event, row)
     assert failed(trouble, event) == ("States.Timeout", "may_repeat")
@@ -81,14 +81,14 @@ def test_its_task_times_out(trouble: Trouble, row: Row) -> None:
 
 @shows("NotifyUser is throttled")
 def test_throttled(trouble: Trouble, row: Row) -> None:
-    trouble.cloud.add_faults("notifyUser:throttle")
+    trouble.fail("notifyUser:throttle")
     trace = trouble.end(trouble.publish(), row)
     assert [step.tries for step in trace.executions[0].steps] == [1, 2]
 
 
 @shows("NotifyUser is throttled for minutes")
 def test_throttled_for_minutes(trouble: Trouble, row: Row) -> None:
-    trouble.cloud.add_faults("notifyUser:throttle:9")
+    trouble.fail("notifyUser:throttle:9")
     event = trouble.publish()
     trouble.end(event, row)
     assert failed(trouble, event) == ("Lambda.TooManyRequestsException", "safe")
@@ -96,7 +96,7 @@ def test_throttled_for_minutes(trouble: Trouble, row: Row) -> None:
 
 
 def test_what_may_have_been_done_is_not_redriven_unasked(trouble: Trouble) -> None:
-    trouble.cloud.add_faults("notifyUser:exit-after")
+    trouble.fail("notifyUser:exit-after")
     event = trouble.publish()
     wait_for(lambda: trouble.outcome(event).failures)
     trouble.startonce("redrive", "--all", code=1)

@@ -79,7 +79,7 @@ def test_a_redeployment(slow_trouble: Trouble, folder: Path, row: Row) -> None:
 
 @shows("the definition changes under a running execution")
 def test_the_definition_changes(slow_trouble: Trouble, folder: Path, row: Row) -> None:
-    slow_trouble.cloud.add_faults("recordOperation:throttle:100%")
+    slow_trouble.fail("recordOperation:throttle:100%")
     event = slow_trouble.publish()
     wait_for(lambda: slow_trouble.outcome(event).is_running)
     redeploy(
@@ -89,7 +89,7 @@ def test_the_definition_changes(slow_trouble: Trouble, folder: Path, row: Row) -
         "      Next: NotifyUser\n",
         "      Next: Between\n    Between:\n      Type: Pass\n      Next: NotifyUser\n",
     )
-    slow_trouble.cloud.clear_faults()
+    slow_trouble.mend()
     slow_trouble.end(event, row)
     later = slow_trouble.publish()
     slow_trouble.end(later, row)
@@ -127,7 +127,7 @@ def test_workers_that_wait_are_killed(trouble: Trouble, row: Row) -> None:
 )
 def test_a_worker_is_killed(trouble: Trouble, row: Row, call: str) -> None:
     before = trouble.cloud.struck().get(f"{call}:hang", 0)
-    trouble.cloud.add_faults(f"{call}:hang")  # so that it works for a while
+    trouble.fail(f"{call}:hang")  # so that it works for a while
     event = trouble.publish()
     wait_for(lambda: trouble.cloud.struck().get(f"{call}:hang", 0) > before)
     assert trouble.kill_workers() >= 1
@@ -137,12 +137,12 @@ def test_a_worker_is_killed(trouble: Trouble, row: Row, call: str) -> None:
 
 @shows("somebody stops the execution")
 def test_somebody_stops_the_execution(trouble: Trouble, row: Row) -> None:
-    trouble.cloud.add_faults("recordOperation:throttle:100%")
+    trouble.fail("recordOperation:throttle:100%")
     event = trouble.publish()
     wait_for(lambda: trouble.outcome(event).is_running)
     arn = trouble.execution_arn(event)
     trouble.client("stepfunctions").stop_execution(executionArn=arn)
-    trouble.cloud.clear_faults()
+    trouble.mend()
     trouble.end(event, row)
     assert set(trouble.outcome(event).executions.values()) == {"ABORTED"}
     trouble.put_right(event, row)

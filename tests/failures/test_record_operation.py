@@ -33,7 +33,7 @@ def errors(trouble: Trouble, event: Event) -> list[str]:
     ],
 )
 def test_it_raises(trouble: Trouble, row: Row, kind: str) -> None:
-    trouble.cloud.add_faults(f"recordOperation:{kind}")
+    trouble.fail(f"recordOperation:{kind}")
     event = trouble.publish()
     trouble.end(event, row)
     failure = trouble.failure(event)
@@ -74,7 +74,7 @@ def test_it_raises(trouble: Trouble, row: Row, kind: str) -> None:
 )
 def test_it_is_tried_again(trouble: Trouble, row: Row, kind: str, error: str) -> None:
     with trouble.configured("recordOperation", Timeout=2):
-        trouble.cloud.add_faults(f"recordOperation:{kind}")
+        trouble.fail(f"recordOperation:{kind}")
         event = trouble.publish()
         trace = trouble.end(event, row)
     assert errors(trouble, event) == [error]
@@ -85,7 +85,7 @@ def test_it_is_tried_again(trouble: Trouble, row: Row, kind: str, error: str) ->
 def test_its_task_times_out(trouble: Trouble, row: Row) -> None:
     # A function that runs longer than its task waits.
     with trouble.configured("recordOperation", Timeout=trouble.timeout("recordOperation") + 2):
-        trouble.cloud.add_faults("recordOperation:timeout")
+        trouble.fail("recordOperation:timeout")
         event = trouble.publish()
         trouble.end(event, row)
     assert errors(trouble, event) == ["States.Timeout"]
@@ -93,7 +93,7 @@ def test_its_task_times_out(trouble: Trouble, row: Row) -> None:
 
 @shows("the table throttles")
 def test_the_table_throttles(trouble: Trouble, row: Row) -> None:
-    trouble.cloud.add_faults("dynamodb.PutItem:throttle:2")
+    trouble.fail("dynamodb.PutItem:throttle:2")
     event = trouble.publish()
     trouble.end(event, row)
     assert errors(trouble, event) == ["TableUnavailable"]
@@ -101,7 +101,7 @@ def test_the_table_throttles(trouble: Trouble, row: Row) -> None:
 
 @shows("the table's answer is lost after it wrote")
 def test_the_table_s_answer_is_lost(trouble: Trouble, row: Row) -> None:
-    trouble.cloud.add_faults("dynamodb.PutItem:disconnect-after")
+    trouble.fail("dynamodb.PutItem:disconnect-after")
     event = trouble.publish()
     trouble.end(event, row)
     assert errors(trouble, event) == []
@@ -119,7 +119,7 @@ def test_the_message_is_no_operation(trouble: Trouble, row: Row) -> None:
 
 @shows("S3 does not give a large event")
 def test_s3_does_not_give_a_large_event(trouble: Trouble, row: Row) -> None:
-    trouble.cloud.add_faults("s3.GetObject:service-error:2")
+    trouble.fail("s3.GetObject:service-error:2")
     event = trouble.publish(details="x" * 260_000)
     trouble.end(event, row)
     assert errors(trouble, event) == ["EventUnavailable"]
@@ -127,13 +127,13 @@ def test_s3_does_not_give_a_large_event(trouble: Trouble, row: Row) -> None:
 
 @shows("a large event is gone from its bucket")
 def test_a_large_event_is_gone(trouble: Trouble, row: Row) -> None:
-    trouble.cloud.add_faults("recordOperation:throttle:100%")
+    trouble.fail("recordOperation:throttle:100%")
     event = trouble.publish(details="x" * 260_000)
     wait_for(lambda: trouble.outcome(event).executions)
     [name] = trouble.outcome(event).executions
     bucket = trouble.service.stack.large_events_bucket
     trouble.client("s3").delete_object(Bucket=bucket, Key=name)
-    trouble.cloud.clear_faults()
+    trouble.mend()
     trouble.end(event, row)
     assert trouble.failure(event)["error"] == "EventGone"
 

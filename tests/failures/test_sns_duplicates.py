@@ -46,7 +46,7 @@ def test_named_by_message_id(by_message_id: Trouble, row: Row) -> None:
 
 def test_by_message_id_a_redrive_knows_the_name(by_message_id: Trouble) -> None:
     """The record in the failure queue has a request ID that names nothing there."""
-    by_message_id.cloud.add_faults("invoker:exception-after:3")
+    by_message_id.fail("invoker:exception-after:3")
     event = by_message_id.publish()
     wait_for(lambda: by_message_id.outcome(event).failures)
     by_message_id.startonce("redrive", "--all")

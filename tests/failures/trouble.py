@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ class Trouble:
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.service)
+        self._due: Counter[str] = Counter(self.cloud.struck())
 
     @property
     def cloud(self) -> CloudProcess:
@@ -49,6 +51,22 @@ class Trouble:
 
     def function(self, name: str) -> str:
         return f"{self.service.stack.name}-{name}"
+
+    def fail(self, fault: str) -> None:
+        """Make attempts or calls fail, as ``--fault`` has it."""
+        target, kind, *often = fault.split(":")
+        self._due[f"{target}:{kind}"] += 1 if "%" in fault else int(*often or [1])
+        self.cloud.add_faults(fault)
+
+    def mend(self) -> None:
+        self.cloud.clear_faults()
+
+    def check_that_faults_struck(self) -> None:
+        """A row whose fault never came shows nothing."""
+        struck = self.cloud.struck()
+        missing = {fault: n for fault, n in self._due.items() if struck.get(fault, 0) < n}
+        self._due = Counter(struck)
+        assert not missing, f"never struck: {missing}; struck: {struck}"
 
     def publish(self, **changes: object) -> Event:
         message = operation(**changes)

@@ -19,7 +19,7 @@ from tests.service import deploy_service
 @click.command()
 @click.option("--events", default=5000, show_default=True, type=click.IntRange(1))
 @click.option("--faulty", default=30.0, show_default=True, help="Percent of the attempts.")
-@click.option("--speed", default=600.0, show_default=True, help="Of the local cloud's clock.")
+@click.option("--speed", default=60.0, show_default=True, help="Of the local cloud's clock.")
 def main(events: int, faulty: float, speed: float) -> None:
     """Publish messages to the deployed service, make attempts fail, count where each event is.
 
@@ -28,8 +28,8 @@ def main(events: int, faulty: float, speed: float) -> None:
     console = Console(highlight=False)
     figures = _measured(console, events, faulty, speed)
     console.print(table(figures))
-    if not (figures.first.is_as_promised and figures.redriven.is_as_promised):
-        console.print("[bold red]Not as promised.[/]")
+    if figures.broken_promises:
+        console.print(f"[bold red]Not as promised:[/] {'; '.join(figures.broken_promises)}.")
         sys.exit(1)
     console.print("[bold green]As promised:[/] 0 lost, 0 twice.")
 

@@ -27,8 +27,8 @@ class Count:
 
     Attributes:
         waiting: messages in the failure queue.
-        lost: events with no execution, or with one that failed, and nothing in the failure queue;
-            or that still run.
+        for_a_person: events that a redrive leaves alone.
+        lost: events that are in none of the places of :class:`tests.ledger.Outcome`.
         twice: events with more than one execution, record or notification.
     """
 
@@ -39,12 +39,9 @@ class Count:
     records: int
     notifications: int
     waiting: int
+    for_a_person: int
     lost: int
     twice: int
-
-    @property
-    def is_as_promised(self) -> bool:
-        return self.lost == self.twice == 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,22 @@ class Figures:
     seconds: float
     first: Count
     redriven: Count
+
+    @property
+    def broken_promises(self) -> list[str]:
+        """What came out otherwise; empty when all is as promised."""
+        after = self.redriven
+        return [
+            what
+            for what, is_so in (
+                ("an event is lost", self.first.lost or after.lost),
+                ("something is there twice", self.first.twice or after.twice),
+                ("an event has no execution after the redrive", after.executions != after.events),
+                ("an event has no record after the redrive", after.records != after.events),
+                ("the redrive left what it could redrive", after.waiting != after.for_a_person),
+            )
+            if is_so
+        ]
 
 
 def run(service: Service, events: int, percent: float, progress: Callable[[int], None]) -> Figures:
@@ -138,13 +151,10 @@ def count(found: dict[str, Outcome], users: Sequence[str]) -> Count:
         records=sum(outcome.records for outcome in outcomes),
         notifications=sum(outcome.notifications for outcome in outcomes),
         waiting=sum(len(outcome.failures) for outcome in outcomes),
-        lost=sum(map(_is_lost, outcomes)),
+        for_a_person=sum(outcome.waits_for_a_person for outcome in outcomes),
+        lost=sum(outcome.places == 0 for outcome in outcomes),
         twice=sum(max(outcome.figures) > 1 for outcome in outcomes),
     )
-
-
-def _is_lost(outcome: Outcome) -> bool:
-    return not outcome.failures and set(outcome.executions.values()) != {"SUCCEEDED"}
 
 
 def _attempts(service: Service) -> int:
