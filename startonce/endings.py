@@ -23,8 +23,12 @@ from startonce.local.http_server import PortTakenError
 from startonce.stack import StackNotFoundError
 
 
-class Interrupted(Exception):
-    """SIGINT or SIGTERM came; the command's exit code tells which."""
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM came; the command's exit code tells which.
+
+    Like KeyboardInterrupt, no Exception: where one comes while a thread is being started, the
+    standard library takes the thread to be none, and writes a traceback when it runs all the same.
+    """
 
     def __init__(self, signal_number: int) -> None:
         super().__init__()

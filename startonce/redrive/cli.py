@@ -85,7 +85,8 @@ def redrive(
     people at once.
 
     Exit codes: 0 all that was asked for is done, and with --all nothing is left; 1 something is
-    left that needs a person, or an error; 2 wrong use; 128 + N a signal N came.
+    left that needs a person, or that somebody else was reading, or an error; 2 wrong use; 128 + N a
+    signal N came.
     """
     _check(ids, everything, dry_run, may_repeat, discard, stage, stack_name)
     end_on_signals()
@@ -121,12 +122,14 @@ class _Session:
                 status.update(f"Reading the failure queue: {len(listed)} of about {waiting}")
             listed = with_tries(listed, self._redriver)
         listed.sort(key=lambda one: one.failure.message.sent_at)
-        self._report.listing(self._target.stack_name, listed, being_read)
+        more = self._queue.may_hold_more
+        self._report.listing(self._target.stack_name, listed, being_read, more)
         return True
 
     def redrive(self, ids: tuple[str, ...], dry_run: bool) -> bool:
         asked = Asked(ids)
-        waiting, _ = self._queue.counts()
+        # Only now: AWS counts with up to a minute's delay, and then this run's own too.
+        waiting, being_read = self._queue.counts()
         with _console.status("Redriving") as status:
 
             def show(failure: Failure, result: Result) -> None:
@@ -141,7 +144,12 @@ class _Session:
                 self._report.summary(self._tally, [], dry_run)
                 raise
         self._report.summary(self._tally, asked.missing, dry_run)
-        return self._tally.is_all_done and not asked.missing
+        saw_all = bool(ids) or self._saw_all(being_read)
+        return self._tally.is_all_done and not asked.missing and saw_all
+
+    def _saw_all(self, being_read: int) -> bool:
+        self._report.unseen(being_read, self._queue.may_hold_more)
+        return not being_read and not self._queue.may_hold_more
 
     def discard(self, ids: tuple[str, ...], dry_run: bool) -> bool:
         asked, numbers = Asked(ids), count(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -34,7 +35,7 @@ class Received:
         sent_at: when it came into the queue; a message of the event queue keeps the time when it
             came into that one.
         source_arn: the queue that gave it up, if it came from one.
-        attributes: its message attributes, of the type String or Number.
+        attributes: its message attributes, as boto3 gives them.
         system: SQS's own attributes, as texts.
     """
 
@@ -43,8 +44,12 @@ class Received:
     body: str
     sent_at: datetime
     source_arn: str | None = None
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     system: Mapping[str, str] = field(default_factory=dict)
+
+    def said(self, name: str) -> str | None:
+        """The message attribute of this name, if it is there and of the type String or Number."""
+        return _text(self.attributes.get(name, {}).get("StringValue"))
 
 
 @dataclass(frozen=True)
@@ -204,8 +209,8 @@ def _destination_record(message: Received, body: dict[str, Any]) -> EventFailure
 
 def _dead_letter(message: Received, event: Any) -> EventFailure | None:
     """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html#invocation-dlq"""
-    request_id = message.attributes.get("RequestID")
-    if request_id is None or "ErrorCode" not in message.attributes:
+    request_id, code = message.said("RequestID"), message.said("ErrorCode")
+    if request_id is None or code is None:
         return None
     return EventFailure(
         message=message,
@@ -214,8 +219,8 @@ def _dead_letter(message: Received, event: Any) -> EventFailure | None:
         source=None,
         delivery_id=request_id,
         sns_message_id=_sns_message_id(event),
-        error=f"status {message.attributes['ErrorCode']}",
-        cause=message.attributes.get("ErrorMessage", ""),
+        error=f"status {code}",
+        cause=message.said("ErrorMessage") or "",
         attempts=None,
     )
 
@@ -232,8 +237,8 @@ def _undelivered(message: Received, body: dict[str, Any]) -> EventFailure | None
         source=_text(body["TopicArn"]),
         delivery_id=None,
         sns_message_id=message_id,
-        error=message.attributes.get("ErrorCode", "not delivered"),
-        cause=message.attributes.get("ErrorMessage", "Lambda did not take the event at all"),
+        error=message.said("ErrorCode") or "not delivered",
+        cause=message.said("ErrorMessage") or "Lambda did not take the event at all",
         attempts=0,
     )
 
@@ -270,17 +275,13 @@ def _subscription_in(unsubscribe_url: str) -> str | None:
 
 def _unbuffered(message: Received, source_arn: str) -> EventFailure:
     """A message of the event queue, which it gave up: see ``handlers/batch_invoker.py``."""
-    try:
-        sent = json.loads(message.body)
-    except (ValueError, RecursionError):
-        sent = None
     return EventFailure(
         message=message,
         kind=Kind.UNBUFFERED,
         event={"Records": [_polled(message, source_arn)]},
         source=source_arn,
         delivery_id=message.message_id,
-        sns_message_id=_sent_by_sns(sent if isinstance(sent, dict) else {}),
+        sns_message_id=_notification_id(message.body),
         error="not started",
         cause="each attempt of the batch invoker failed; its log says why",
         attempts=None,  # the queue's count goes on with each look into the failure queue
@@ -297,7 +298,9 @@ def _polled(message: Received, source_arn: str) -> dict[str, Any]:
         "receiptHandle": message.receipt_handle,
         "body": message.body,
         "attributes": dict(message.system),
-        "messageAttributes": {},
+        "messageAttributes": {
+            name: _polled_attribute(value) for name, value in message.attributes.items()
+        },
         "md5OfBody": md5(message.body.encode(), usedforsecurity=False).hexdigest(),
         "eventSource": "aws:sqs",
         "eventSourceARN": source_arn,
@@ -305,11 +308,31 @@ def _polled(message: Received, source_arn: str) -> dict[str, Any]:
     }
 
 
+def _polled_attribute(value: Mapping[str, Any]) -> dict[str, Any]:
+    described: dict[str, Any] = {}
+    if "BinaryValue" in value:
+        described["binaryValue"] = b64encode(value["BinaryValue"]).decode()
+    else:
+        described["stringValue"] = value.get("StringValue")
+    # SQS has no lists, and Lambda says so.
+    lists: dict[str, Any] = {"stringListValues": [], "binaryListValues": []}
+    return {**described, **lists, "dataType": value["DataType"]}
+
+
 def _sent_by_sns(body: dict[str, Any]) -> str | None:
     """The message ID, if this is what SNS sends to queues."""
     if body.get("Type") != "Notification" or _text(body.get("TopicArn")) is None:
         return None
     return _text(body.get("MessageId")) if isinstance(body.get("Message"), str) else None
+
+
+def _notification_id(body: str) -> str | None:
+    """SNS's message ID, as ``handlers/batch_invoker.py`` finds it."""
+    try:
+        sent = json.loads(body)
+        return _text(sent["MessageId"]) if sent["Type"] == "Notification" else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def _sns_message_id(event: Any) -> str | None:

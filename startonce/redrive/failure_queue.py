@@ -22,6 +22,11 @@ _WAIT = 2
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html
 """
 _EMPTY_POLLS = 2
+_ABOUT_ALL_THAT_CAN_BE_HIDDEN = 100_000
+"""Of about 120,000: then SQS gives no more, and tells why to a short poll only.
+
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html
+"""
 _LARGEST_BATCH = 10
 
 
@@ -32,6 +37,9 @@ class FailureQueue:
 
     Args:
         client: boto3's for SQS.
+
+    Attributes:
+        may_hold_more: whether :meth:`batches` ended early, because SQS hides only so many.
     """
 
     def __init__(self, client: Any, url: str) -> None:
@@ -40,6 +48,8 @@ class FailureQueue:
         self._seen: set[str] = set()
         self._deleted: set[str] = set()
         self._held: dict[str, str] = {}
+        self._was_refused = False
+        self.may_hold_more = False
 
     def __enter__(self) -> Self:
         return self
@@ -81,6 +91,7 @@ class FailureQueue:
             if new:
                 self._seen |= {one.message_id for one in new}
                 yield new
+        self.may_hold_more = self._was_refused or len(self._held) >= _ABOUT_ALL_THAT_CAN_BE_HIDDEN
 
     def delete(self, message: Received) -> None:
         """Delete it, with the handle that it was last received with."""
@@ -121,11 +132,14 @@ class FailureQueue:
                 MessageSystemAttributeNames=["All"],
             )
         except ClientError as error:
-            # 120,000 messages are hidden: what is held must be dealt with before there are more.
+            # What is held must be dealt with before there are more.
             if error.response["Error"]["Code"].endswith("OverLimit"):
+                self._was_refused = True
                 return []
             raise
-        return [_received(one) for one in answer.get("Messages", [])]
+        messages = [_received(one) for one in answer.get("Messages", [])]
+        self._was_refused = self._was_refused and not messages
+        return messages
 
 
 def _received(message: dict[str, Any]) -> Received:
@@ -136,10 +150,6 @@ def _received(message: dict[str, Any]) -> Received:
         body=message["Body"],
         sent_at=datetime.fromtimestamp(int(system.get("SentTimestamp", 0)) / 1000, UTC),
         source_arn=system.get("DeadLetterQueueSourceArn"),
-        attributes={
-            name: value["StringValue"]
-            for name, value in message.get("MessageAttributes", {}).items()
-            if "StringValue" in value
-        },
+        attributes=message.get("MessageAttributes", {}),
         system=system,
     )

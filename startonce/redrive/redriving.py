@@ -38,6 +38,10 @@ _POINTER = "software.amazon.payloadoffloading.PayloadS3Pointer"
 # Of the answer's Date, which has whole seconds.
 _CLOCK_TOLERANCE = timedelta(seconds=2)
 _ENDED_BADLY = ("FAILED", "TIMED_OUT", "ABORTED")
+_UNHEARD = (
+    "its execution ended without a message in the failure queue: see docs/operating.md, "
+    "and redrive it by hand"
+)
 _OF_ONE_MESSAGE = {
     "ExecutionLimitExceeded",
     "InvalidArn",
@@ -172,9 +176,11 @@ class Redriver:
             return refused
         name = failure.name(self._target.by_message_id)
         # Also under the other name: the parameter may have been another one when it was tried.
-        for known in failure.names if dry_run else set(failure.names) - {name}:
-            if self._described(self._target.execution_arn(known)) is not None:
-                return Result(Outcome.STARTED_BEFORE, "its execution is there", known)
+        others = [one for one in failure.names if one != name]
+        for known in [*others, name] if dry_run else others:
+            described = self._described(self._target.execution_arn(known))
+            if described is not None:
+                return self._started_before(known, described)
         if dry_run:
             return Result(Outcome.REDRIVEN, "would start its execution", name)
         text = self._input(failure.event, name)
@@ -196,8 +202,9 @@ class Redriver:
             # arn:aws:lambda:us-east-1:123456789012:function:NAME:$LATEST
             return source.split(":")[6:7] == [f"{self._target.stack_name}-invoker"]
         if kind is Kind.UNBUFFERED:
-            url = self._target.event_queue_url
-            return url is not None and source.split(":")[-1] == url.split("/")[-1]
+            # Only SQS can say that a queue gave it up, and this is the queue that it was given to.
+            # The stack need not have the other one: it may be a copy's own, or gone by now.
+            return True
         return source == self._target.topic_arn
 
     def _input(self, event: Any, name: str) -> str | Result:
@@ -219,11 +226,41 @@ class Redriver:
                 stateMachineArn=self._target.state_machine_arn, name=name, input=text
             )
         except self._machines.exceptions.ExecutionAlreadyExists:
-            return Result(Outcome.STARTED_BEFORE, "its execution is there", name)
+            described = self._described(self._target.execution_arn(name))
+            if described is None:
+                reason = "its execution is there, and not to be seen yet: try again later"
+                return Result(Outcome.LEFT_ALONE, reason, name)
+            return self._started_before(name, described)
         # While the first execution runs, AWS answers 200 to its name and input, with its start.
         if answer["startDate"] < _date_of(answer) - _CLOCK_TOLERANCE:
             return Result(Outcome.STARTED_BEFORE, "its execution is there", name)
         return Result(Outcome.REDRIVEN, "its execution is started", name)
+
+    def _started_before(self, name: str, described: dict[str, Any]) -> Result:
+        """The event's execution is there: it speaks for itself, unless it ended unheard."""
+        status, arn = described["status"], self._target.execution_arn(name)
+        told = status not in _ENDED_BADLY or (status == "FAILED" and self._has_reported(arn))
+        if told:
+            return Result(Outcome.STARTED_BEFORE, "its execution is there", name)
+        refused = _why_not_redrivable(described)
+        if refused is not None:
+            detail = f"{status}, and cannot be redriven: {refused.detail}"
+        else:
+            detail = f"{status}: aws stepfunctions redrive-execution --execution-arn {arn}"
+        return Result(Outcome.LEFT_ALONE, _UNHEARD, detail)
+
+    def _has_reported(self, arn: str) -> bool:
+        """Whether the last step that failed has a message in the failure queue.
+
+        The report comes after the step. So where the last task is a step, or a report that failed,
+        there is none: not of this failure, even if there was one of a failure before a redrive.
+        """
+        for event in self._history_backwards(arn):
+            if event["type"] == "TaskSucceeded":
+                return _is_of_report(event)
+            if event["type"].endswith("Scheduled") and not _is_of_report(event):
+                return False
+        return False
 
     # Executions that failed
 
@@ -368,6 +405,12 @@ def _why_not_redrivable(described: dict[str, Any]) -> Result | None:
         return None
     why = described.get("redriveStatusReason", "")
     return Result(Outcome.LEFT_ALONE, "cannot be redriven (any more)", why)
+
+
+def _is_of_report(event: dict[str, Any]) -> bool:
+    """Whether a task's event is of one that sends a message to a queue, as ReportFailure does."""
+    details = event.get("taskSucceededEventDetails") or event.get("taskScheduledEventDetails") or {}
+    return details.get("resource") == "sendMessage"
 
 
 def _gone(failure: StepFailure) -> Result:

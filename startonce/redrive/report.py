@@ -28,16 +28,19 @@ class Report:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def listing(self, stack_name: str, listed: list[Listed], being_read: int) -> None:
+    def listing(
+        self, stack_name: str, listed: list[Listed], being_read: int, may_hold_more: bool
+    ) -> None:
         """All messages, the oldest first, and what can be done."""
         if not listed:
             self.say(f"No message waits in the failure queue of {stack_name}.")
         for number, one in enumerate(listed, start=1):
             self._block(number, one)
         if listed:
-            self._what_to_do(listed)
+            self._what_to_do(listed, may_hold_more)
         if being_read:
             self.say(f"About {being_read} more are being read by somebody else just now.", "yellow")
+        self._incomplete(may_hold_more)
 
     def done(self, failure: Failure, result: Result, dry_run: bool) -> None:
         """One message of a redrive, in a line."""
@@ -70,6 +73,16 @@ class Report:
             if outcome in (Outcome.LEFT_ALONE, Outcome.FAILED):
                 self.say(f"  {number} {outcome.value}: {reason}")
 
+    def unseen(self, being_read: int, may_hold_more: bool) -> None:
+        """What may be in the queue besides what was redriven."""
+        if being_read:
+            self.say(
+                f"About {being_read} more were being read when this began, by somebody else or by "
+                "a run that had just ended: run it again in five minutes",
+                "yellow",
+            )
+        self._incomplete(may_hold_more)
+
     def say(self, line: str, style: str = "") -> None:
         """A line."""
         self._print(Text(line, style))
@@ -80,11 +93,20 @@ class Report:
         for label, value in _rows(one):
             self._print(Text.assemble((f"   {label:{_LABEL}}", "dim"), value))
 
-    def _what_to_do(self, listed: list[Listed]) -> None:
+    def _incomplete(self, may_hold_more: bool) -> None:
+        if may_hold_more:
+            self.say(
+                "There may be more: SQS gives no further messages while about 120,000 are being "
+                "read. Run it again when these are done",
+                "yellow",
+            )
+
+    def _what_to_do(self, listed: list[Listed], may_hold_more: bool) -> None:
         ready = sum(one.expected.may_leave for one in listed)
         rest = len(listed) - ready
+        number = f"{len(listed)} {'so far' if may_hold_more else 'in all'}"
         self.say(
-            f"\n{len(listed)} in all. {ready} can be redriven with --all"
+            f"\n{number}. {ready} can be redriven with --all"
             + (f"; {rest} cannot, or not without more: see above." if rest else "."),
             "bold",
         )

@@ -15,7 +15,6 @@ class Target:
     Attributes:
         by_message_id: whether executions are named by SNS's message ID, and not by the request ID.
         large_events_bucket: None if the service has none.
-        event_queue_url: of the queue between topic and invoker; None if there is none.
     """
 
     stack_name: str
@@ -24,7 +23,6 @@ class Target:
     state_machine_arn: str
     by_message_id: bool
     large_events_bucket: str | None = None
-    event_queue_url: str | None = None
 
     def execution_arn(self, name: str) -> str:
         """The ARN of the execution of this name."""
@@ -51,7 +49,6 @@ def find_target(aws: Aws, stack_name: str) -> Target:
             state_machine_arn=machines[0],
             by_message_id=outputs.get("ExecutionNameSource") == "messageId",
             large_events_bucket=outputs.get("LargeEventsBucketName") or None,
-            event_queue_url=outputs.get("EventQueueUrl") or None,
         )
     except KeyError as missing:
         raise StackNotFoundError(f"stack {stack_name} has no output {missing}") from None

@@ -54,7 +54,9 @@ class Terminal:
 
 def on_local(script: str) -> str:
     """The script with the stage ``local`` in place of ``prod``, and nothing else changed."""
-    return script.replace("STAGE=prod", "STAGE=local").replace("startonce-prod", "startonce-local")
+    for name in ("STAGE=prod", "--stage prod", "startonce-prod"):
+        script = script.replace(name, name.replace("prod", "local"))
+    return script
 
 
 def clone(folder: Path) -> Path:

@@ -14,10 +14,12 @@ from tests.docs.test_copying import SCENARIOS as COPYING
 from tests.docs.test_local_cloud import SCENARIOS as LOCAL_CLOUD
 from tests.docs.test_operating import SCENARIOS as OPERATING
 from tests.docs.test_readme import SCENARIOS as README
+from tests.load.test_load import SCENARIOS as LOAD
 
 TRIED = {
     "README.md": README,
     "docs/copying.md": COPYING,
+    "docs/failures.md": LOAD,
     "docs/local-cloud.md": LOCAL_CLOUD,
     "docs/operating.md": OPERATING,
 }

@@ -290,21 +290,13 @@ def test_an_event_that_was_given_up_is_in_the_log(on_call: OnCall) -> None:
 
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_sns_could_not_deliver(on_call: OnCall, by_hand: bool) -> None:
-    # Another subscription of the same kind, to a function that is gone.
-    sns, topic = on_call.client("sns"), on_call.stack.topic_arn
-    account = topic.split(":")[4]
-    queue = on_call.stack.failure_queue_url.rsplit("/", 1)[-1]
-    policy = {"deadLetterTargetArn": f"arn:aws:sqs:us-east-1:{account}:{queue}"}
-    subscription = sns.subscribe(
-        TopicArn=topic,
-        Protocol="lambda",
-        Endpoint=f"arn:aws:lambda:us-east-1:{account}:function:gone",
-        Attributes={"RedrivePolicy": json.dumps(policy)},
-    )["SubscriptionArn"]
+    functions, invoker = on_call.client("lambda"), on_call.stack.invoker
+    policy = json.loads(functions.get_policy(FunctionName=invoker)["Policy"])
+    for statement in policy["Statement"]:
+        functions.remove_permission(FunctionName=invoker, StatementId=statement["Sid"])
     name = on_call.publish()
     on_call.wait_for_failure()
-    sns.unsubscribe(SubscriptionArn=subscription)
-    redrive, hand = COMMANDS["SNS could not deliver"]
+    redrive, permit, hand = COMMANDS["SNS could not deliver"]
     assert name not in on_call.executions()
     if by_hand:
         assert '"TopicArn"' in on_call.type(TAKE, hand)
@@ -313,6 +305,13 @@ def test_sns_could_not_deliver(on_call: OnCall, by_hand: bool) -> None:
     on_call.wait_for_success(name)
     if by_hand:
         assert "ExecutionAlreadyExists" in on_call.type(hand, ok=False)
+
+    on_call.type(permit)
+    before = set(on_call.executions())
+    on_call.publish()
+    wait_for(lambda: set(on_call.executions()) - before, what="an execution as ever")
+    [later] = set(on_call.executions()) - before
+    on_call.wait_for_success(later)
 
 
 def test_an_execution_that_was_stopped(on_call: OnCall) -> None:

@@ -15,7 +15,9 @@ from tests.conftest import REPOSITORY, CloudProcess, start_cloud, wait_for
 from tests.docs.markdown import blocks, commands
 from tests.docs.terminal import Terminal, clone, on_local
 
-SCENARIOS = {"Run it", "Deploy", "Parameters", "Publish", "Remove"}
+SCENARIOS = {
+    *("Run it", "Deploy", "Parameters", "Publish", "When something fails", "Remove"),
+}
 """The sections with commands that are tried here."""
 
 COMMANDS = commands("README.md")
@@ -50,9 +52,9 @@ def own_cloud() -> Iterator[CloudProcess]:
 
 def test_deploy_publish_remove(own_cloud: CloudProcess, tmp_path: Path) -> None:
     terminal = Terminal(clone(tmp_path), own_cloud.endpoint)
-    [deploy], [parameters], [publish, look], [remove] = (
+    [deploy], [parameters], [publish, look], [redrive], [remove] = (
         list(map(on_local, COMMANDS[heading]))
-        for heading in ("Deploy", "Parameters", "Publish", "Remove")
+        for heading in ("Deploy", "Parameters", "Publish", "When something fails", "Remove")
     )
     terminal.run(parameters)
     alarms = own_cloud.aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
@@ -72,6 +74,11 @@ def test_deploy_publish_remove(own_cloud: CloudProcess, tmp_path: Path) -> None:
     assert '"status": "SUCCEEDED"' in said
     assert '"S": "signed_in"' in said
     assert '"ApproximateNumberOfMessages": "0"' in said
+
+    own_cloud.add_fault("recordOperation", "exception")
+    terminal.run(publish)
+    wait_for(lambda: "InjectedFault" in terminal.run(redrive.splitlines()[0]))
+    assert "1 redriven, 0 already started, 0 left alone, 0 failed" in terminal.run(redrive)
 
     terminal.run(remove)
     with pytest.raises(ClientError, match="does not exist"):

@@ -24,7 +24,6 @@ TARGET = Target(
     failure_queue_url=f"https://sqs.us-east-1.amazonaws.com/{ACCOUNT}/failures",
     state_machine_arn=MACHINE,
     by_message_id=False,
-    event_queue_url=f"https://sqs.us-east-1.amazonaws.com/{ACCOUNT}/event-queue",
 )
 
 EVENT: dict[str, Any] = {"Records": [{"EventSource": "aws:sns", "Sns": {"MessageId": SNS_ID}}]}
@@ -55,6 +54,11 @@ def received(body: object, **changes: Any) -> Received:
         | changes
         | {"body": text}
     )
+
+
+def texts(**values: str) -> dict[str, dict[str, Any]]:
+    """Message attributes, as SQS gives them."""
+    return {name: {"StringValue": value, "DataType": "String"} for name, value in values.items()}
 
 
 def lambda_record(**changes: Any) -> dict[str, Any]:

@@ -40,7 +40,8 @@ class Machines:
 
     Attributes:
         executions: what DescribeExecution answers, by ARN.
-        histories: event types by ARN; ExecutionRedriven events count from 1.
+        histories: event types by ARN; ExecutionRedriven events count from 1, and a task of another
+            service than Lambda has its action behind the type: ``TaskSucceeded:sendMessage``.
         on_redrive: called with the ARN; by default a redriven execution begins a step.
         starts: name and input of each.
         start_date: what StartExecution answers.
@@ -89,21 +90,34 @@ class Machines:
 
         def paginate(executionArn: str, reverseOrder: bool, **_: Any) -> Any:  # noqa: N803
             assert reverseOrder
-            events: list[dict[str, Any]] = []
-            for kind in self.histories.get(executionArn, []):
-                redrives = sum(one["type"] == "ExecutionRedriven" for one in events)
-                details = {"executionRedrivenEventDetails": {"redriveCount": redrives + 1}}
-                events.append({"type": kind, **(details if kind == "ExecutionRedriven" else {})})
+            events = _events(self.histories.get(executionArn, []))
             return [{"events": [one]} for one in reversed(events)]
 
         return SimpleNamespace(paginate=paginate)
+
+
+def _events(history: list[str]) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
+    redrives = 0
+    for kind, _, action in (one.partition(":") for one in history):
+        event: dict[str, Any] = {"type": kind}
+        if kind == "ExecutionRedriven":
+            redrives += 1
+            event["executionRedrivenEventDetails"] = {"redriveCount": redrives}
+        if action:
+            event[f"{kind[0].lower()}{kind[1:]}EventDetails"] = {"resource": action}
+        events.append(event)
+    return events
 
 
 def failed(count: int = 0, **changes: Any) -> dict[str, Any]:
     return {"status": "FAILED", "redriveCount": count, "redriveStatus": "REDRIVABLE", **changes}
 
 
-FIRST_RUN = ["ExecutionStarted", "LambdaFunctionScheduled", "TaskScheduled", "ExecutionFailed"]
+A_STEP_FAILED = ["ExecutionStarted", "LambdaFunctionScheduled", "LambdaFunctionFailed"]
+REPORTED = ["TaskScheduled:sendMessage", "TaskSucceeded:sendMessage", "ExecutionFailed"]
+NOT_REPORTED = ["TaskScheduled:sendMessage", "TaskFailed:sendMessage", "ExecutionFailed"]
+FIRST_RUN = [*A_STEP_FAILED, *REPORTED]
 
 
 @dataclass
@@ -122,8 +136,8 @@ class Bucket:
 class FakeAws(Aws):
     """Gives out the one and the other."""
 
-    def __init__(self, machines: Machines, bucket: Bucket) -> None:
-        self._clients: dict[str, Any] = {"stepfunctions": machines, "s3": bucket}
+    def __init__(self, machines: Machines, bucket: Bucket, sqs: Any = None) -> None:
+        self._clients: dict[str, Any] = {"stepfunctions": machines, "s3": bucket, "sqs": sqs}
         self.client = lambda service, patient=False: self._clients[service]
 
 

@@ -29,6 +29,7 @@ from tests.redrive.messages import (
     lambda_record,
     received,
     report,
+    texts,
 )
 
 
@@ -71,7 +72,7 @@ def test_any_answer_of_a_function_is_read(response: object) -> None:
 
 
 def test_lambda_s_dead_letter() -> None:
-    attributes = {"RequestID": REQUEST_ID, "ErrorCode": "200", "ErrorMessage": "it broke"}
+    attributes = texts(RequestID=REQUEST_ID, ErrorCode="200", ErrorMessage="it broke")
     failure = event_failure(EVENT, attributes=attributes)
     assert (failure.kind, failure.event, failure.source) == (Kind.GIVEN_UP, EVENT, None)
     assert (failure.error, failure.cause) == ("status 200", "it broke")
@@ -129,7 +130,19 @@ def test_what_the_event_queue_gave_up_becomes_a_batch_of_one() -> None:
     }
 
 
-@pytest.mark.parametrize("body", ["no JSON", "[1]", '{"Type": "Notification"}', "[" * 100_000])
+def test_what_was_sent_along_comes_as_lambda_writes_it() -> None:
+    attributes = {**texts(word="grün"), "raw": {"BinaryValue": b"\x01\x02", "DataType": "Binary.x"}}
+    failure = event_failure("x", source_arn=EVENT_QUEUE, attributes=attributes)
+    lists: dict[str, Any] = {"stringListValues": [], "binaryListValues": []}
+    assert failure.event["Records"][0]["messageAttributes"] == {
+        "word": {"stringValue": "grün", **lists, "dataType": "String"},
+        "raw": {"binaryValue": "AQI=", **lists, "dataType": "Binary.x"},
+    }
+
+
+@pytest.mark.parametrize(
+    "body", ["no JSON", "[1]", '{"Type": "Notification"}', '{"MessageId": "x"}', "[" * 100_000]
+)
 def test_the_event_queue_may_have_had_anything(body: str) -> None:
     failure = event_failure(body, source_arn=EVENT_QUEUE)
     assert failure.names == ["m-1"]

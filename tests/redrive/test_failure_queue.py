@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from startonce.redrive import failure_queue
 from startonce.redrive.failure_queue import HIDDEN, FailureQueue
 
 
@@ -119,10 +120,32 @@ def test_messages_at_work_are_hidden_for_longer() -> None:
         assert sqs.hidden == [("a-1", HIDDEN)]
 
 
-def test_when_no_more_can_be_hidden_it_ends_with_what_it_has() -> None:
-    sqs = Sqs(["a"], error("OverLimit"), error("OverLimit"))
+@pytest.mark.parametrize("code", ["OverLimit", "AWS.SimpleQueueService.OverLimit"])
+def test_when_no_more_can_be_hidden_it_ends_with_what_it_has_and_knows_it(code: str) -> None:
+    sqs = Sqs(["a"], error(code), error(code), ["b"])
     with FailureQueue(sqs, "url") as queue:
         assert ids(queue) == ["a"]
+        assert queue.may_hold_more
+
+
+def test_what_could_not_be_hidden_for_a_moment_only_is_not_missing() -> None:
+    sqs = Sqs(["a"], error("OverLimit"), ["b"])
+    with FailureQueue(sqs, "url") as queue:
+        assert ids(queue) == ["a", "b"]
+        assert not queue.may_hold_more
+
+
+def test_a_long_poll_does_not_say_that_no_more_can_be_hidden(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(failure_queue, "_ABOUT_ALL_THAT_CAN_BE_HIDDEN", 2)
+    with FailureQueue(Sqs(["a"], ["b"]), "url") as queue:
+        assert ids(queue) == ["a", "b"]
+        assert queue.may_hold_more
+    with FailureQueue(Sqs(["a"], ["b"]), "url") as queue:
+        for batch in queue.batches():
+            queue.delete(batch[0])
+        assert not queue.may_hold_more
 
 
 def test_other_errors_are_the_caller_s() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from botocore.exceptions import ClientError
 from startonce.redrive.failure_messages import Failure, parse
 from startonce.redrive.redriving import Outcome, Result
 from tests.redrive.messages import (
+    ACCOUNT,
     EVENT_QUEUE,
     REQUEST_ID,
     SENT_BY_SNS,
@@ -23,8 +25,11 @@ from tests.redrive.messages import (
     report,
 )
 from tests.redrive.step_functions import (
+    A_STEP_FAILED,
     FIRST_RUN,
     LONG_AGO,
+    NOT_REPORTED,
+    REPORTED,
     Bucket,
     ExecutionAlreadyExists,
     ExecutionDoesNotExist,
@@ -77,10 +82,75 @@ def test_the_name_is_the_one_of_the_first_time(failure: Failure, target: Any, na
     assert [one for one, _ in machines.starts] == [name]
 
 
-def test_an_execution_that_ran_is_not_started_again() -> None:
+ALREADY_STARTED = Result(Outcome.STARTED_BEFORE, "its execution is there", REQUEST_ID)
+
+
+def looks_at_an_event(described: dict[str, Any], history: list[str]) -> Iterator[Result]:
+    """What is found of an event whose execution is there: as it is, and by its other name."""
+    arn, machines = execution_arn(), Machines(start_error=error(ExecutionAlreadyExists))
+    machines.executions[arn], machines.histories[arn] = described, history
+    for target in (TARGET, BY_MESSAGE_ID):
+        here = redriver(machines, target=target)
+        yield here.foresee(given_up())
+        yield here.redrive(given_up())
+    assert machines.redrives == []
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "SUCCEEDED", "PENDING_REDRIVE"])
+def test_an_execution_that_ran_is_not_started_again(status: str) -> None:
+    for result in looks_at_an_event({"status": status}, []):
+        assert result == ALREADY_STARTED
+        assert result.may_leave
+
+
+def test_an_execution_that_failed_and_told_so_has_a_message_of_its_own() -> None:
+    for history in (
+        FIRST_RUN,
+        [*A_STEP_FAILED, *NOT_REPORTED[:-1], *REPORTED],
+        [*A_STEP_FAILED, *NOT_REPORTED, "ExecutionRedriven", *A_STEP_FAILED[1:], *REPORTED],
+        # The redrive of one of which nobody may run a step again.
+        [*FIRST_RUN, "ExecutionRedriven", "FailStateEntered", "ExecutionFailed"],
+    ):
+        for result in looks_at_an_event(failed(), history):
+            assert result == ALREADY_STARTED
+
+
+@pytest.mark.parametrize(
+    ("status", "history"),
+    [
+        ("ABORTED", ["ExecutionStarted", "LambdaFunctionScheduled", "ExecutionAborted"]),
+        ("TIMED_OUT", ["ExecutionStarted", "LambdaFunctionScheduled", "ExecutionTimedOut"]),
+        ("ABORTED", FIRST_RUN),
+        ("FAILED", [*A_STEP_FAILED, *NOT_REPORTED]),
+        ("FAILED", ["ExecutionStarted", "TaskScheduled:publish", "ExecutionFailed"]),
+        ("FAILED", ["ExecutionStarted", "ExecutionFailed"]),
+        # The message that it wrote before is none of this failure.
+        ("FAILED", [*FIRST_RUN, "ExecutionRedriven", *A_STEP_FAILED[1:], *NOT_REPORTED]),
+        # A copy's own step sends a message, and the one behind it fails.
+        ("FAILED", ["TaskSucceeded:sendMessage", "LambdaFunctionScheduled", "ExecutionFailed"]),
+    ],
+)
+def test_an_execution_that_ended_unheard_keeps_the_message(status: str, history: list[str]) -> None:
+    for result in looks_at_an_event(failed() | {"status": status}, history):
+        assert (result.outcome, result.may_leave) == (Outcome.LEFT_ALONE, False)
+        assert "ended without a message in the failure queue" in result.reason
+        command = f"aws stepfunctions redrive-execution --execution-arn {execution_arn()}"
+        assert result.detail == f"{status}: {command}"
+
+
+def test_an_execution_that_ended_unheard_too_long_ago_is_told() -> None:
+    why = "Execution redrivable period exceeded"
+    described = failed(redriveStatus="NOT_REDRIVABLE", redriveStatusReason=why)
+    for result in looks_at_an_event(described | {"status": "ABORTED"}, []):
+        assert result.outcome is Outcome.LEFT_ALONE
+        assert result.detail == f"ABORTED, and cannot be redriven: {why}"
+
+
+def test_an_execution_that_cannot_be_seen_yet_keeps_the_message() -> None:
     machines = Machines(start_error=error(ExecutionAlreadyExists))
     result = redriver(machines).redrive(given_up())
-    assert (result.outcome, result.may_leave) == (Outcome.STARTED_BEFORE, True)
+    assert result.outcome is Outcome.LEFT_ALONE
+    assert "try again later" in result.reason
 
 
 def test_an_execution_that_runs_is_recognised_by_its_start_date() -> None:
@@ -90,7 +160,7 @@ def test_an_execution_that_runs_is_recognised_by_its_start_date() -> None:
 
 @pytest.mark.parametrize(("target", "other"), [(TARGET, SNS_ID), (BY_MESSAGE_ID, REQUEST_ID)])
 def test_an_execution_under_the_other_name_counts_too(target: Any, other: str) -> None:
-    machines = Machines({execution_arn(other): failed()})
+    machines = Machines({execution_arn(other): {"status": "SUCCEEDED"}})
     result = redriver(machines, target=target).redrive(given_up())
     assert result == Result(Outcome.STARTED_BEFORE, "its execution is there", other)
     assert machines.starts == []
@@ -126,7 +196,6 @@ def test_a_bucket_that_refuses_stops_nothing_else() -> None:
         given_up(context={"functionArn": "arn:aws:lambda:eu-west-1:1:function:other:$LATEST"}),
         given_up(context={"functionArn": "startonce-dev-invoker"}),
         parse(received({**SENT_BY_SNS, "TopicArn": SENT_BY_SNS["TopicArn"] + "-2"})),
-        parse(received(SENT_BY_SNS, source_arn=EVENT_QUEUE + "-2")),
         reported(execution_arn=execution_arn().replace("OperationLog", "Other")),
     ],
 )
@@ -135,6 +204,16 @@ def test_what_is_of_another_service_is_left_alone(failure: Failure) -> None:
     for result in (redriver(machines).redrive(failure), redriver(machines).expect(failure)):
         assert (result.outcome, result.reason) == (Outcome.LEFT_ALONE, "not of this service")
     assert machines.starts == machines.redrives == []
+
+
+@pytest.mark.parametrize("queue", [EVENT_QUEUE, f"arn:aws:sqs:us-east-1:{ACCOUNT}:basket"])
+def test_what_a_queue_gave_up_is_ours_whichever_queue_that_was(queue: str) -> None:
+    # Only SQS says where it came from, and it came into this service's failure queue. The queue
+    # itself may be gone, or a copy's own.
+    machines, failure = Machines(), parse(received("anything", source_arn=queue))
+    assert redriver(machines).expect(failure).may_leave
+    assert redriver(machines).redrive(failure).outcome is Outcome.REDRIVEN
+    assert [name for name, _ in machines.starts] == ["m-1"]
 
 
 @pytest.mark.parametrize("name", ["a b", "x" * 81, "a/b", "a\n"])
@@ -313,8 +392,7 @@ def test_foreseeing_changes_nothing(status: str) -> None:
     machines = Machines({execution_arn(): failed() | {"status": status}})
     assert redriver(machines).foresee(reported()).outcome is Outcome.REDRIVEN
     assert redriver(machines).foresee(parse(received(SENT_BY_SNS))).outcome is Outcome.REDRIVEN
-    started = redriver(machines).foresee(given_up())
-    assert started == Result(Outcome.STARTED_BEFORE, "its execution is there", REQUEST_ID)
+    assert redriver(machines).foresee(given_up()).outcome is Outcome.LEFT_ALONE
     assert machines.starts == machines.redrives == []
 
 

@@ -36,19 +36,15 @@ def test_a_copied_service_has_few_outputs() -> None:
     target = find_target(CloudFormation(OUTPUTS), "bookshop-prod")
     assert (target.stack_name, target.state_machine_arn) == ("bookshop-prod", MACHINE)
     assert not target.by_message_id
-    assert target.large_events_bucket is target.event_queue_url is None
+    assert target.large_events_bucket is None
     assert target.execution_arn("x") == MACHINE.replace(":stateMachine:", ":execution:") + ":x"
 
 
 def test_what_the_parameters_change() -> None:
-    more = {
-        "ExecutionNameSource": "messageId",
-        "LargeEventsBucketName": "large",
-        "EventQueueUrl": "https://sqs/1/events",
-    }
+    more = {"ExecutionNameSource": "messageId", "LargeEventsBucketName": "large"}
     target = find_target(CloudFormation({**OUTPUTS, **more}), "s")
     assert target.by_message_id
-    assert (target.large_events_bucket, target.event_queue_url) == ("large", "https://sqs/1/events")
+    assert target.large_events_bucket == "large"
 
 
 @pytest.mark.parametrize(
