@@ -7,6 +7,8 @@ NODE_READY := node_modules/.package-lock.json
 MINISTACK := .make/ministack
 MINISTACK_READY := $(MINISTACK)/.ready
 SLS := npx --no-install sls
+# Twice the cores: most tests wait, for a deployment or a time-out.
+TEST_WORKERS = $(shell echo $$((2 * $$(nproc))))
 
 .DEFAULT_GOAL := help
 .PHONY: help run up test load conformance conformance-table bench lint format package deploy remove clean
@@ -21,7 +23,7 @@ up: $(PYTHON_READY) $(NODE_READY) ## Run the local cloud with the service deploy
 	@$(BIN)/startonce up --deploy
 
 test: $(PYTHON_READY) $(NODE_READY) ## Run all tests
-	$(BIN)/pytest $(if $(CI),-n auto) $(ARGS)
+	$(BIN)/pytest $(if $(CI),-n $(TEST_WORKERS)) $(ARGS)
 
 load: $(PYTHON_READY) $(NODE_READY) ## Publish many messages with a fault on 30% of the attempts: make load EVENTS=5000
 	@$(BIN)/python -m tests.load --events $(or $(EVENTS),5000) $(ARGS)
