@@ -94,12 +94,16 @@ class Ledger:
             stateMachineArn=self._service.stack.state_machine_arn
         )
         for execution in (one for page in pages for one in page["executions"]):
-            name = execution["name"]
-            if name not in self._users:
-                arn = execution["executionArn"]
-                text = client.describe_execution(executionArn=arn)["input"]
-                self._users[name] = _user_in(self._resolved(text))
-            yield name, execution["status"]
+            self._user_of(execution["executionArn"])
+            yield execution["name"], execution["status"]
+
+    def _user_of(self, execution_arn: str) -> str:
+        name = execution_arn.rpartition(":")[2]
+        if name not in self._users:
+            client = self._service.aws.client("stepfunctions")
+            text = client.describe_execution(executionArn=execution_arn)["input"]
+            self._users[name] = _user_in(self._resolved(text))
+        return self._users[name]
 
     def _resolved(self, text: str) -> str:
         if POINTER not in text:
@@ -136,7 +140,7 @@ class Ledger:
         for message in all_messages(self._service.aws, self._service.stack.failure_queue_url):
             body = json.loads(message["Body"])
             user = _USER.search(message["Body"])
-            yield (user[0] if user else self._users[body["execution_name"]]), body
+            yield (user[0] if user else self._user_of(body["execution_arn"])), body
 
 
 def _user_in(text: str) -> str:
