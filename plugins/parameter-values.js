@@ -6,6 +6,7 @@ const VALUES = {
   executionName: ['requestId', 'messageId'],
   delivery: ['direct', 'buffered', 'draining'],
   largeEvents: ['bucket', 'off'],
+  deletionPolicy: ['Delete', 'Retain'],
 };
 
 class ParameterValues {

@@ -71,13 +71,15 @@ def stack_outputs(aws: Aws, name: str) -> dict[str, str]:
         StackNotFoundError: no such stack.
         ClientError: any other refusal, such as a missing permission.
     """
+    client = aws.client("cloudformation")
     try:
-        answer = aws.client("cloudformation").describe_stacks(StackName=name)
+        answer = client.describe_stacks(StackName=name)
     except ClientError as error:
         # CloudFormation's word for a stack that is not there.
         if error.response["Error"]["Code"] != "ValidationError":
             raise
         message = error.response["Error"]["Message"]
-        raise StackNotFoundError(f"no stack {name}: {message}") from None
+        where = f"in {client.meta.region_name} at {client.meta.endpoint_url}"
+        raise StackNotFoundError(f"no stack {name} {where}: {message}") from None
     [stack] = answer["Stacks"]
     return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}

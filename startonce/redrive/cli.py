@@ -142,6 +142,7 @@ class _Session:
                 redrive_all(self._queue, self._redriver, asked, dry_run, show)
             except BaseException:
                 self._report.summary(self._tally, [], dry_run)
+                self._report.ended_early()
                 raise
         self._report.summary(self._tally, asked.missing, dry_run)
         saw_all = bool(ids) or self._saw_all(being_read)

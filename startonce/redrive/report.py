@@ -73,6 +73,12 @@ class Report:
             if outcome in (Outcome.LEFT_ALONE, Outcome.FAILED):
                 self.say(f"  {number} {outcome.value}: {reason}")
 
+    def ended_early(self) -> None:
+        """What the numbers of a run that was interrupted do not say."""
+        self.say(
+            "Ended early: a few more may have begun, and others were not looked at: run it again."
+        )
+
     def unseen(self, being_read: int, may_hold_more: bool) -> None:
         """What may be in the queue besides what was redriven."""
         if being_read:

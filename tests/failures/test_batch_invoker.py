@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from startonce.deploy import deploy
+from startonce.deploy import DeployError, deploy
 from tests.conftest import start_cloud, wait_for
 from tests.failures.conftest import SPEED
 from tests.failures.matrix import Row, shows
@@ -139,6 +139,8 @@ def test_back_to_direct_by_way_of_draining(tmp_path: Path, row: Row) -> None:
     for trouble in buffered_trouble(tmp_path):
         trouble.fail("batchInvoker:throttle:100%")
         waiting = trouble.publish()
+        with pytest.raises(DeployError, match=r"1 messages are in EventQueue.*delivery=draining"):
+            deploy(tmp_path, trouble.cloud.endpoint)  # a parameter forgotten
         deploy(tmp_path, trouble.cloud.endpoint, "--param=delivery=draining")
         direct = trouble.publish()
         trouble.end(direct, row)

@@ -137,9 +137,11 @@ class Trouble:
         elif "RedriveExecution" in row.action:
             arn = self.execution_arn(event)
             self.client("stepfunctions").redrive_execution(executionArn=arn)
+        elif "--may-repeat" in row.action:
+            [name] = self.outcome(event).executions
+            self.startonce("redrive", "--may-repeat", name)
         else:
-            options = ["--may-repeat"] if "--may-repeat" in row.action else []
-            self.startonce("redrive", "--all", *options)
+            self.startonce("redrive", "--all")
 
     def redrive_all(self) -> None:
         """All that can be redriven; what waits for a person is left, by exit code 1."""

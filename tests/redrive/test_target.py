@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ OUTPUTS = {
 
 
 class CloudFormation(Aws):
+    meta = SimpleNamespace(region_name="eu-west-1", endpoint_url="https://cloudformation")
+
     def __init__(self, outputs: dict[str, str] | ClientError) -> None:
         self._outputs = outputs
         self.client = lambda service: self
@@ -66,7 +69,9 @@ def refusal(code: str) -> ClientError:
 
 
 def test_no_stack() -> None:
-    with pytest.raises(StackNotFoundError, match="no stack s: so it is"):
+    with pytest.raises(
+        StackNotFoundError, match="no stack s in eu-west-1 at https://cloudformation: so it is"
+    ):
         find_target(CloudFormation(refusal("ValidationError")), "s")
 
 

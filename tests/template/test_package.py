@@ -148,6 +148,7 @@ def test_executions_are_named_by_the_request_id_by_default(variant: Any) -> None
         ("executionName", ["requestId", "messageId"]),
         ("delivery", ["direct", "buffered", "draining"]),
         ("largeEvents", ["bucket", "off"]),
+        ("deletionPolicy", ["Delete", "Retain"]),
     ],
 )
 def test_a_value_that_there_is_not_is_refused_with_one_line_that_says_which_there_are(
