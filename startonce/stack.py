@@ -36,10 +36,19 @@ class Stack:
         """The invoker's function name."""
         return f"{self.name}-invoker"
 
+    def execution_arn(self, name: str) -> str:
+        """The ARN of the execution of this name."""
+        return execution_arn(self.state_machine_arn, name)
+
     @property
     def invoker_log_group(self) -> str:
         """Where the invoker logs."""
         return f"/aws/lambda/{self.invoker}"
+
+
+def execution_arn(state_machine_arn: str, name: str) -> str:
+    """The ARN of a STANDARD state machine's execution of this name."""
+    return state_machine_arn.replace(":stateMachine:", ":execution:") + f":{name}"
 
 
 def find_stack(aws: Aws, stage: str) -> Stack:

@@ -131,7 +131,7 @@ def _log_lines(aws: Aws, group: str) -> Iterator[dict[str, Any]]:
 
 def _execution(aws: Aws, stack: Stack, name: str) -> Execution | None:
     client = aws.client("stepfunctions")
-    arn = stack.state_machine_arn.replace(":stateMachine:", ":execution:") + f":{name}"
+    arn = stack.execution_arn(name)
     try:
         described = client.describe_execution(executionArn=arn)
     except ClientError as error:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -37,6 +40,23 @@ class Service:
 
     def attempts(self, message_id: str) -> Sequence[Attempt]:
         return trace_message(self.aws, self.stack, message_id, names=()).attempts
+
+    def startonce(
+        self, command: str, *options: str, code: int | None = 0, seconds: float = 60
+    ) -> str:
+        """Run ``startonce COMMAND`` for it; with ``code`` None, 0 and 1 are both right."""
+        done = subprocess.run(
+            [sys.executable, "-m", "startonce", command, "--stage", STAGE, *options],
+            env={**os.environ, "AWS_ENDPOINT_URL": self.cloud.endpoint},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        assert done.returncode in ((0, 1) if code is None else (code,)), done.stdout
+        return done.stdout
 
     def end(self, message_id: str, attempts: int = 1) -> Trace:
         """The trace, when all attempts and executions are over."""

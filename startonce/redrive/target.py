@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from startonce.aws import Aws
-from startonce.stack import StackNotFoundError, stack_outputs
+from startonce.stack import StackNotFoundError, execution_arn, stack_outputs
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Target:
 
     def execution_arn(self, name: str) -> str:
         """The ARN of the execution of this name."""
-        return self.state_machine_arn.replace(":stateMachine:", ":execution:") + f":{name}"
+        return execution_arn(self.state_machine_arn, name)
 
 
 def find_target(aws: Aws, stack_name: str) -> Target:

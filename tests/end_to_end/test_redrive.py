@@ -106,8 +106,7 @@ class OnCall:
         return {one["name"]: one["status"] for page in pages for one in page["executions"]}
 
     def arn(self, name: str) -> str:
-        arn = self.service.stack.state_machine_arn.replace(":stateMachine:", ":execution:")
-        return f"{arn}:{name}"
+        return self.service.stack.execution_arn(name)
 
     def history(self, name: str) -> list[str]:
         events = self.client("stepfunctions").get_execution_history(executionArn=self.arn(name))

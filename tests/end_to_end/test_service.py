@@ -35,10 +35,8 @@ def test_one_message_is_one_execution_one_record_one_notification(service: Servi
 def test_the_execution_s_input_is_the_event_untouched(service: Service) -> None:
     message_id = service.publish(operation(details="ä\U0001f600"))
     [execution] = service.end(message_id).executions
-    arn = service.stack.state_machine_arn.replace(":stateMachine:", ":execution:")
-    text = service.aws.client("stepfunctions").describe_execution(
-        executionArn=f"{arn}:{execution.name}"
-    )["input"]
+    arn = service.stack.execution_arn(execution.name)
+    text = service.aws.client("stepfunctions").describe_execution(executionArn=arn)["input"]
     assert "ä\U0001f600" in text
     sns = json.loads(text)["Records"][0]["Sns"]
     assert (sns["MessageId"], sns["TopicArn"]) == (message_id, service.stack.topic_arn)

@@ -99,6 +99,6 @@ def test_what_may_have_been_done_is_not_redriven_unasked(trouble: Trouble) -> No
     trouble.fail("notifyUser:exit-after")
     event = trouble.publish()
     wait_for(lambda: trouble.outcome(event).failures)
-    trouble.startonce("redrive", "--all", code=1)
+    trouble.service.startonce("redrive", "--all", code=1)
     outcome = trouble.outcome(event)
     assert (outcome.figures, len(outcome.failures)) == ((1, 1, 1), 1)

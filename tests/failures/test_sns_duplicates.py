@@ -49,6 +49,6 @@ def test_by_message_id_a_redrive_knows_the_name(by_message_id: Trouble) -> None:
     by_message_id.fail("invoker:exception-after:3")
     event = by_message_id.publish()
     wait_for(lambda: by_message_id.outcome(event).failures)
-    by_message_id.startonce("redrive", "--all")
+    by_message_id.service.startonce("redrive", "--all")
     outcome = by_message_id.outcome(event)
     assert (set(outcome.executions), outcome.failures) == ({event.message_id}, [])

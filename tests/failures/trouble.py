@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
 
-from startonce.deploy import STAGE
 from startonce.trace import Trace
 from tests.conftest import CloudProcess, wait_for
 from tests.failures.matrix import Figures, Row
@@ -107,10 +103,7 @@ class Trouble:
             queued = bool(outcome.failures) is row.is_in_failure_queue
             return over and queued and self._attempts_over(event, attempts)
 
-        try:
-            wait_for(look, seconds=45, what=row.title)
-        except AssertionError as error:
-            raise AssertionError(f"{error}: {self.outcome(event)}") from None
+        self._wait_for(event, look, row.title, seconds=45)
         self.ended[event.user] = row.figures
         return self.trace(event)
 
@@ -125,41 +118,24 @@ class Trouble:
             over = not outcome.is_running and outcome.figures == row.then
             return over and not outcome.failures
 
-        try:
-            wait_for(look, what=f"{row.title}, then {row.action}")
-        except AssertionError as error:
-            raise AssertionError(f"{error}: {self.outcome(event)}") from None
+        self._wait_for(event, look, f"{row.title}, then {row.action}")
         self.ended[event.user] = row.then
 
     def redrive(self, event: Event, row: Row) -> None:
         if "--discard" in row.action:
-            self.startonce("redrive", "--discard", self._failure_id(event))
+            self.service.startonce("redrive", "--discard", self._failure_id(event))
         elif "RedriveExecution" in row.action:
             arn = self.execution_arn(event)
             self.client("stepfunctions").redrive_execution(executionArn=arn)
         elif "--may-repeat" in row.action:
             [name] = self.outcome(event).executions
-            self.startonce("redrive", "--may-repeat", name)
+            self.service.startonce("redrive", "--may-repeat", name)
         else:
-            self.startonce("redrive", "--all")
+            self.service.startonce("redrive", "--all")
 
     def redrive_all(self) -> None:
         """All that can be redriven; what waits for a person is left, by exit code 1."""
-        self.startonce("redrive", "--all", code=None)
-
-    def startonce(self, command: str, *options: str, code: int | None = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "startonce", command, "--stage", STAGE, *options],
-            env={**os.environ, "AWS_ENDPOINT_URL": self.cloud.endpoint},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode in ((0, 1) if code is None else (code,)), done.stdout
-        return done.stdout
+        self.service.startonce("redrive", "--all", code=None)
 
     def failure(self, event: Event) -> dict[str, Any]:
         """Its one message in the failure queue."""
@@ -185,8 +161,7 @@ class Trouble:
 
     def execution_arn(self, event: Event) -> str:
         [name] = self.outcome(event).executions
-        arn = self.service.stack.state_machine_arn.replace(":stateMachine:", ":execution:")
-        return f"{arn}:{name}"
+        return self.service.stack.execution_arn(name)
 
     def history(self, event: Event) -> list[dict[str, Any]]:
         client = self.client("stepfunctions")
@@ -220,6 +195,15 @@ class Trouble:
         while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+
+    def _wait_for(
+        self, event: Event, look: Callable[[], bool], what: str, seconds: float = 30
+    ) -> None:
+        """With what became of the event, where it did not come true."""
+        try:
+            wait_for(look, seconds, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.outcome(event)}") from None
 
     def _attempts_over(self, event: Event, attempts: int | None) -> bool:
         if attempts is None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from startonce.deploy import STAGE
 from tests.ledger import Ledger, Outcome
 from tests.load.fault_mix import rates
 from tests.service import Service, operation
@@ -93,7 +90,8 @@ def run(service: Service, events: int, percent: float, progress: Callable[[int],
     first = count(_wait_until_settled(ledger, users, progress), users)
     seconds = time.monotonic() - began
     faults = service.cloud.struck()
-    _redrive(service)
+    # 1: some may have notified already, and wait for a person.
+    service.startonce("redrive", "--all", code=None, seconds=600)
     redriven = count(_wait_until_settled(ledger, users, progress), users)
     return Figures(_attempts(service), faults, seconds, first, redriven)
 
@@ -126,18 +124,6 @@ def _wait_until_settled(
             return found
         before = found
         time.sleep(LOOK_EVERY)
-
-
-def _redrive(service: Service) -> None:
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "startonce", "redrive"),
-            *("--endpoint", service.cloud.endpoint, "--stage", STAGE, "--all"),
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        check=False,  # 1: some may have notified already, and wait for a person
-    )
 
 
 def count(found: dict[str, Outcome], users: Sequence[str]) -> Count:
